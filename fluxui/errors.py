@@ -1,0 +1,234 @@
+"""Every error that fluxui raises on purpose, as one tree.
+
+    FluxuiError
+    ├── InvalidRequest        422  a value that no generation can have
+    ├── NotFound              404
+    │   ├── GenerationNotFound
+    │   ├── ImageNotFound
+    │   ├── LoraNotFound
+    │   └── ObjectNotFound         a storage key that holds nothing
+    ├── Conflict              409
+    │   ├── IllegalTransition      the state does not allow it any more
+    │   └── IdempotencyConflict    one key, two different requests
+    ├── LoraError             422
+    │   ├── LoraUnreadable         not a safetensors file that we open
+    │   └── LoraMisfit             made for another base model, or for none
+    ├── Unauthorized          401  no login, or a wrong one
+    ├── Forbidden             403  a write that another site asked for
+    ├── TooLarge              413  a body over the limit
+    ├── QueueFull             429
+    ├── StorageError          503
+    │   ├── StorageUnavailable     does not answer, or refuses our credentials
+    │   └── StorageFull       507
+    ├── HistoryError          503
+    │   ├── HistoryLocked          another process writes it
+    │   ├── HistoryDamaged         the file is not ours, or not whole
+    │   └── HistoryReadOnly        the disk took no more
+    ├── PipelineError         500
+    │   ├── BaseModelUnavailable 503  no weights, no token, no licence click
+    │   ├── BaseModelDamaged       names, shapes or fingerprint changed
+    │   ├── OutOfMemory            too large for this device
+    │   └── Cancelled              somebody asked to stop: not a failure
+    ├── WorkerLost            500  the process died twice while painting
+    └── ConfigurationError    500  the settings contradict each other, or the machine
+        └── PortTaken
+
+A leaf carries `status` (HTTP), `code` (for programs) and a default `hint` (the way out, for
+people). This module knows nothing of doors; they turn `as_dict()` into their own answer.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class FluxuiError(Exception):
+    """The one class to catch. The message is one sentence that a user can read."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "error"
+    default_hint: ClassVar[str] = ""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint or self.default_hint
+
+    def as_dict(self) -> dict[str, str]:
+        return {"code": self.code, "message": self.message, "hint": self.hint}
+
+
+class InvalidRequest(FluxuiError):
+    status = 422
+    code = "invalid_request"
+    default_hint = "Change the value and send it again. Nothing was queued."
+
+
+class NotFound(FluxuiError):
+    status = 404
+    code = "not_found"
+
+
+class GenerationNotFound(NotFound):
+    code = "generation_not_found"
+    default_hint = "It may have been deleted. GET /api/generate/ lists what there is."
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"There is no generation {job_id[:64]!r}.")
+
+
+class ImageNotFound(NotFound):
+    code = "image_not_found"
+    default_hint = "Images are counted from 1, and exist once the generation is completed."
+
+
+class LoraNotFound(NotFound):
+    code = "lora_not_found"
+    default_hint = "GET /api/models/ lists the LoRAs that are here."
+
+    def __init__(self, model_id: str) -> None:
+        super().__init__(f"There is no LoRA {model_id[:200]!r}.")
+
+
+class ObjectNotFound(NotFound):
+    code = "object_not_found"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"The storage holds nothing under {key!r}.")
+
+
+class Conflict(FluxuiError):
+    status = 409
+    code = "conflict"
+
+
+class IllegalTransition(Conflict):
+    code = "illegal_transition"
+
+
+class IdempotencyConflict(Conflict):
+    code = "idempotency_conflict"
+    default_hint = "Use a new Idempotency-Key for a new request."
+
+
+class LoraError(FluxuiError):
+    status = 422
+    code = "lora_error"
+
+
+class LoraUnreadable(LoraError):
+    code = "lora_unreadable"
+    default_hint = "Only .safetensors files are opened. Download or save the file again."
+
+
+class LoraMisfit(LoraError):
+    code = "lora_misfit"
+    default_hint = "Choose a LoRA that was trained for this base model."
+
+
+class Unauthorized(FluxuiError):
+    status = 401
+    code = "unauthorized"
+    default_hint = "The password is in the terminal that started fluxui."
+
+
+class Forbidden(FluxuiError):
+    status = 403
+    code = "forbidden"
+
+
+class TooLarge(FluxuiError):
+    status = 413
+    code = "too_large"
+
+
+class QueueFull(FluxuiError):
+    """`retry_after` is in seconds."""
+
+    status = 429
+    code = "queue_full"
+    default_hint = "Nothing was lost. Try again when a place is free."
+
+    def __init__(self, size: int, retry_after: int) -> None:
+        super().__init__(f"The queue is full ({size}).")
+        self.retry_after = retry_after
+
+
+class StorageError(FluxuiError):
+    status = 503
+    code = "storage_error"
+
+
+class StorageUnavailable(StorageError):
+    code = "storage_unavailable"
+    default_hint = "Check the endpoint, the bucket name and the keys: python -m fluxui doctor"
+
+
+class StorageFull(StorageError):
+    status = 507
+    code = "storage_full"
+    default_hint = "Free some space, then try again. Nothing that was saved is lost."
+
+
+class HistoryError(FluxuiError):
+    status = 503
+    code = "history_error"
+
+
+class HistoryLocked(HistoryError):
+    code = "history_locked"
+    default_hint = "Stop the other fluxui, or start this one with its own --data-dir."
+
+
+class HistoryDamaged(HistoryError):
+    code = "history_damaged"
+
+
+class HistoryReadOnly(HistoryError):
+    code = "history_read_only"
+    default_hint = "Free some disk space, then restart fluxui."
+
+
+class PipelineError(FluxuiError):
+    code = "pipeline_error"
+
+
+class BaseModelUnavailable(PipelineError):
+    status = 503
+    code = "base_model_unavailable"
+    default_hint = "python -m fluxui doctor says what is missing."
+
+
+class BaseModelDamaged(PipelineError):
+    code = "base_model_damaged"
+    default_hint = "It is loaded again before the next generation."
+
+
+class OutOfMemory(PipelineError):
+    code = "out_of_memory"
+    default_hint = "Try a smaller size, or one image."
+
+
+class Cancelled(PipelineError):
+    """`step` is the last denoising step that was finished; 0 before the first."""
+
+    status = 409
+    code = "cancelled"
+
+    def __init__(self, step: int = 0) -> None:
+        super().__init__(f"Stopped at step {step}.")
+        self.step = step
+
+
+class WorkerLost(FluxuiError):
+    code = "worker_lost"
+    default_hint = "Your settings are kept. Try again."
+
+
+class ConfigurationError(FluxuiError):
+    code = "configuration_error"
+
+
+class PortTaken(ConfigurationError):
+    code = "port_taken"
+    default_hint = "Stop the other program, or choose another port: python app.py --port 7861"

@@ -1,0 +1,52 @@
+"""What was made: one record for each generation, newest first, in one TinyDB.
+
+It holds words, never bytes, and never learns where the storage is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from fluxui.generation import Generation, Status
+
+
+@dataclass(frozen=True)
+class Query:
+    """All of it must match. `words` are substrings of the prompt or of a LoRA's name."""
+
+    words: str = ""
+    model_id: str = ""
+    status: Status | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """`cursor` continues after the last generation; "" at the end. Totals are of the query."""
+
+    generations: list[Generation] = field(default_factory=list)
+    cursor: str = ""
+    total: int = 0
+    images: int = 0
+
+
+class History(Protocol):
+    """One writer process. Every call that changes it returns after the record is on disk."""
+
+    def add(self, generation: Generation) -> None:
+        """Keep a new generation. Raises HistoryReadOnly."""
+
+    def replace(self, generation: Generation) -> None:
+        """Keep the next state of a generation. Raises GenerationNotFound, HistoryReadOnly."""
+
+    def get(self, job_id: str) -> Generation:
+        """Raises GenerationNotFound."""
+
+    def page(self, query: Query, cursor: str = "", limit: int = 48) -> Page:
+        """Newest first."""
+
+    def remove(self, job_id: str) -> None:
+        """Forget a generation. Raises GenerationNotFound, HistoryReadOnly."""
+
+    def close(self) -> None:
+        """Compact and let go of the file."""

@@ -1,0 +1,95 @@
+"""The pipeline: what turns one prompt into one picture, and the cached singleton of it.
+
+Only this folder imports torch, diffusers, transformers and peft, and only when the first picture
+is asked for. It knows no files of LoRAs, no storage and no history: it is handed tensors and
+gives back pixels.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fluxui.pipeline.base_models import BaseModel, choose_base_model
+from fluxui.settings import Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# module name → (B, A): the delta of that module's weight is B @ A, with alpha baked in.
+Delta = Mapping[str, "tuple[Tensor, Tensor]"]
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """One LoRA to apply. `load` is called only if `sha256` is not in the adapter cache."""
+
+    sha256: str
+    weight: float
+    load: Callable[[], Delta]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A denoising step that was just finished, counted from 1; `preview` is a small JPEG."""
+
+    step: int
+    steps: int
+    preview: bytes | None
+
+
+@dataclass(frozen=True)
+class Painting:
+    """One picture: RGB bytes, row by row, and the layers that each adapter changed."""
+
+    pixels: bytes
+    width: int
+    height: int
+    layers: tuple[int, ...]
+    seconds: float
+
+
+class Pipeline(Protocol):
+    """What the worker needs. One thread owns it; nothing here is safe to call from two."""
+
+    base_model: BaseModel
+
+    def load(self) -> None:
+        """Import, load and place the base model; a second call does nothing.
+
+        Raises BaseModelUnavailable.
+        """
+
+    def paint(
+        self,
+        prompt: str,
+        *,
+        width: int,
+        height: int,
+        steps: int,
+        guidance: float,
+        seed: int,
+        adapters: Sequence[Adapter],
+        on_step: Callable[[Step], None],
+    ) -> Painting:
+        """One picture. What `on_step` raises stops it within that step, without a decode."""
+
+    def describe(self) -> dict[str, Any]:
+        """Device, memory, dtype, seconds it took to load; `{}` before `load`."""
+
+
+_lock = threading.Lock()
+_pipeline: Pipeline | None = None
+
+
+def get_pipeline(settings: Settings) -> Pipeline:
+    """The one pipeline of this process, made on the first call and loaded by its `load()`."""
+    global _pipeline
+    with _lock:
+        if _pipeline is None:
+            from fluxui.pipeline.flux import FluxPipeline
+
+            _pipeline = FluxPipeline(choose_base_model(settings), settings)
+        return _pipeline

@@ -1,0 +1,74 @@
+"""The order of the work: who waits, who runs, and how far it is.
+
+A queue is handed `run` and never imports the pipeline. What it knows is gone with the process;
+the history is what lasts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+
+class Phase(str, Enum):
+    waiting = "waiting"
+    loading = "loading"
+    painting = "painting"
+    saving = "saving"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far one generation is. Images and steps count from 1; `preview` is a small JPEG."""
+
+    phase: Phase = Phase.waiting
+    ahead: int = 0
+    image: int = 0
+    images: int = 0
+    step: int = 0
+    steps: int = 0
+    preview: bytes | None = None
+
+    @property
+    def fraction(self) -> float:
+        """0 to 1, over all images and steps."""
+        if not self.images or not self.steps:
+            return 0.0
+        done = (max(self.image, 1) - 1) * self.steps + self.step
+        return min(done / (self.images * self.steps), 1.0)
+
+
+Report = Callable[[Progress], None]
+Run = Callable[[str, Report, Callable[[], bool]], None]
+
+
+class Cancelling(str, Enum):
+    """What a cancel met: it had not begun, it runs and will stop, or it is not here."""
+
+    dequeued = "dequeued"
+    stopping = "stopping"
+    absent = "absent"
+
+
+class Queue(Protocol):
+    """First in, first out; `run(job_id, report, cancelled)` is called for one at a time."""
+
+    def put(self, job_id: str) -> None:
+        """Append. Raises QueueFull."""
+
+    def cancel(self, job_id: str) -> Cancelling:
+        """Take it out, or ask it to stop."""
+
+    def progress(self, job_id: str) -> Progress | None:
+        """None if it neither waits nor runs."""
+
+    def jobs(self) -> list[str]:
+        """The running one first, then those that wait, in order."""
+
+    def room(self) -> int:
+        """How many more `put` takes."""
+
+    def close(self) -> None:
+        """Let the running one stop, and end the threads."""

@@ -1,0 +1,77 @@
+"""The settings, read once from flags, environment and `.env`. Nothing else reads the environment.
+
+Secrets are `SecretStr`: they show in no repr, log or error. A flag of the command line is an
+argument of `Settings(...)` and wins over the environment.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from platformdirs import user_data_path
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+SPACE_VOLUME = Path("/data")
+
+
+def _alias(*names: str) -> AliasChoices:
+    return AliasChoices(*names)
+
+
+class Settings(BaseSettings):
+    """Every setting there is. docs/configuration.md lists them for people (tested)."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="FLUXUI_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
+    )
+
+    host: str = Field("127.0.0.1", validation_alias=_alias("FLUXUI_HOST", "GRADIO_SERVER_NAME"))
+    port: int = Field(7860, validation_alias=_alias("FLUXUI_PORT", "GRADIO_SERVER_PORT"))
+    share: bool = Field(False, validation_alias=_alias("FLUXUI_SHARE", "GRADIO_SHARE"))
+    root_path: str = Field("", validation_alias=_alias("FLUXUI_ROOT_PATH", "GRADIO_ROOT_PATH"))
+    insecure: bool = False
+    auth: SecretStr | None = None
+    api_key: SecretStr | None = None
+
+    system: str = Field("", validation_alias="SYSTEM")
+    base_model: str = "auto"
+    data_dir: Path = Field(default_factory=lambda values: default_data_dir(values["system"]))
+    queue_size: int = Field(64, ge=1, le=10_000)
+
+    s3_bucket_name: str = Field("", validation_alias="S3_BUCKET_NAME")
+    s3_region: str = Field("", validation_alias="S3_REGION")
+    s3_endpoint_url: str = Field("", validation_alias="S3_ENDPOINT_URL")
+    s3_prefix: str = Field("", validation_alias="S3_PREFIX")
+    aws_access_key_id: SecretStr | None = Field(None, validation_alias="AWS_ACCESS_KEY_ID")
+    aws_secret_access_key: SecretStr | None = Field(None, validation_alias="AWS_SECRET_ACCESS_KEY")
+    aws_session_token: SecretStr | None = Field(None, validation_alias="AWS_SESSION_TOKEN")
+    hf_token: SecretStr | None = Field(None, validation_alias="HF_TOKEN")
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("s3_prefix")
+    @classmethod
+    def _folder(cls, value: str) -> str:
+        return f"{value.strip('/')}/" if value.strip("/") else ""
+
+    @cached_property
+    def in_space(self) -> bool:
+        return self.system == "spaces"
+
+    @property
+    def public(self) -> bool:
+        """Whether strangers can reach the page: a share link, or a bind beyond this machine."""
+        return self.share or self.host not in LOOPBACK
+
+
+def default_data_dir(system: str) -> Path:
+    """The volume of a Space that has one, else the platform's user-data folder."""
+    if system == "spaces" and SPACE_VOLUME.is_dir():
+        return SPACE_VOLUME / "fluxui"
+    return user_data_path("fluxui", appauthor=False)

@@ -1,0 +1,75 @@
+"""Where the bytes are kept: the seam between fluxui and a folder or a bucket, and every key.
+
+Nothing outside this folder builds a key. The storage knows nothing of generations beyond
+their id and day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import BinaryIO, Protocol
+
+from fluxui.generation import Generation
+
+GENERATED = "generated/"
+MODELS = "models/"
+TRASH = "trash/"
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """One entry of a listing; `size` in bytes."""
+
+    key: str
+    size: int
+    modified: datetime
+
+
+class Storage(Protocol):
+    """A flat map from key to bytes. Errors are StorageError's leaves and ObjectNotFound."""
+
+    def put(self, key: str, data: bytes, content_type: str) -> None:
+        """Store, or replace, all of it or nothing."""
+
+    def open(self, key: str) -> BinaryIO:
+        """A stream of the object, to be closed by the caller."""
+
+    def url(self, key: str, seconds: int = 3600) -> str | None:
+        """A URL that a browser opens without us, valid at most an hour; None if there is none."""
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """Everything under `prefix`, by key."""
+
+    def delete(self, key: str) -> None:
+        """Remove; a key that holds nothing is no error."""
+
+    def check(self) -> None:
+        """Write, read and remove a probe. Raises StorageError with the way out."""
+
+
+def folder_of(generation: Generation) -> str:
+    """`generated/2026/11/22/<job_id>/`, by the day of admission in UTC."""
+    return f"{GENERATED}{generation.created_at:%Y/%m/%d}/{generation.id}/"
+
+
+def image_key(generation: Generation, index: int) -> str:
+    return f"{folder_of(generation)}image_{index}.png"
+
+
+def thumb_key(generation: Generation, index: int) -> str:
+    return f"{folder_of(generation)}thumb_{index}.webp"
+
+
+def record_key(generation: Generation) -> str:
+    return f"{folder_of(generation)}record.json"
+
+
+def trash_key(key: str) -> str:
+    return f"{TRASH}{key}"
+
+
+def model_key(model_id: str, name: str) -> str:
+    """A file of a LoRA: its safetensors, `model.json` or `preview.webp`."""
+    return f"{MODELS}{model_id}/{name}"
