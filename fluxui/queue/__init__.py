@@ -41,7 +41,10 @@ class Progress:
 
 
 Report = Callable[[Progress], None]
-Run = Callable[[str, Report, Callable[[], bool]], None]
+# What is left to do when the pipeline is free again: encode, store, record.
+Tail = Callable[[], None]
+# run(job_id, report, cancelled) paints and returns the tail. It must not raise.
+Run = Callable[[str, Report, Callable[[], bool]], Tail]
 
 
 class Cancelling(str, Enum):
@@ -53,10 +56,16 @@ class Cancelling(str, Enum):
 
 
 class Queue(Protocol):
-    """First in, first out; `run(job_id, report, cancelled)` is called for one at a time."""
+    """First in, first out. Painting is one at a time; tails run beside the next painting."""
 
-    def put(self, job_id: str) -> None:
-        """Append. Raises QueueFull."""
+    def start(self) -> None:
+        """Prepare the pipeline now, not at the first generation."""
+
+    def put(self, job_id: str, keep: Callable[[], None]) -> None:
+        """Append. `keep` is called once there is room, before anyone can see the job.
+
+        Raises QueueFull, and what `keep` raises; then nothing was appended.
+        """
 
     def cancel(self, job_id: str) -> Cancelling:
         """Take it out, or ask it to stop."""
@@ -65,10 +74,7 @@ class Queue(Protocol):
         """None if it neither waits nor runs."""
 
     def jobs(self) -> list[str]:
-        """The running one first, then those that wait, in order."""
-
-    def room(self) -> int:
-        """How many more `put` takes."""
+        """The running ones first, then those that wait, in order."""
 
     def close(self) -> None:
-        """Let the running one stop, and end the threads."""
+        """Let the running one end if it does so soon, and stop."""

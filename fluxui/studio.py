@@ -1,0 +1,469 @@
+"""The one door behind every door: what UI, REST, Gradio endpoints and command line may ask for.
+
+It admits requests, and says what became of them. It paints nothing: the queue's worker does. It
+knows no HTTP, no HTML and no Gradio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import threading
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any, BinaryIO
+
+from fluxui import __version__, gallery
+from fluxui.errors import (
+    GenerationNotFound,
+    IdempotencyConflict,
+    IllegalTransition,
+    LoraMisfit,
+    WorkerLost,
+)
+from fluxui.gallery import Card, GalleryPage
+from fluxui.generation import (
+    Failure,
+    Generation,
+    LoraUse,
+    Status,
+    add_trigger_words,
+)
+from fluxui.history import History, Page, Query
+from fluxui.history.tiny import TinyHistory
+from fluxui.loras.library import Library, Lora
+from fluxui.pipeline import Pipeline, get_pipeline
+from fluxui.pipeline.base_models import BaseModel
+from fluxui.queue import Cancelling, Phase, Progress, Queue
+from fluxui.queue.local import LocalQueue
+from fluxui.request import GenerationForm, GenerationRequest, LoraRef
+from fluxui.settings import Settings
+from fluxui.storage import TRASH, Storage, folder_of, record_key, trash_key
+from fluxui.storage.local import LocalStorage
+from fluxui.storage.s3 import S3Storage
+from fluxui.storage.spool import SpooledStorage
+from fluxui.worker import Worker
+
+MAX_ATTEMPTS = 2
+WATCH_SECONDS = 0.25
+CANCEL_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a watcher sees now; `seconds_left` is None as long as nothing was measured."""
+
+    generation: Generation
+    progress: Progress | None
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Where one file of a generation is: a URL, or else a key for `open_image`."""
+
+    url: str | None
+    key: str
+    content_type: str
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class System:
+    """Plain facts for the System tab, `/api/health` and the doctor. Holds no secret."""
+
+    base_model: str
+    reason: str
+    licence: str
+    pipeline: dict[str, Any]
+    storage: str
+    storage_waiting: int
+    storage_waiting_bytes: int
+    pictures: int
+    loras: int
+    running: int
+    waiting: int
+    queue_size: int
+    disk_free: int
+    disk_total: int
+    uptime: float
+    versions: dict[str, str]
+
+
+class Studio:
+    """All organs on one table. `open_studio` sets it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        pipeline: Pipeline,
+        library: Library,
+        storage: Storage,
+        history: History,
+        queue: Queue,
+    ) -> None:
+        self.settings = settings
+        self.base_model: BaseModel = pipeline.base_model
+        self._pipeline = pipeline
+        self._library = library
+        self._storage = storage
+        self._history = history
+        self._queue = queue
+        self._admission = threading.Lock()
+        self._started = time.monotonic()
+
+    # Requests
+
+    def submit(self, form: GenerationForm, idempotency_key: str = "") -> Generation:
+        """Accept a request: it is on disk when this returns.
+
+        Raises InvalidRequest, LoraNotFound, LoraMisfit, QueueFull, IdempotencyConflict,
+        HistoryReadOnly.
+        """
+        request = form.admit(self.base_model.limits)
+        loras = [self._fitting(ref) for ref in request.loras]
+        with self._admission:
+            if earlier := self._history.find(idempotency_key) if idempotency_key else None:
+                return self._same(earlier, form)
+            return self._accept(request, loras, idempotency_key)
+
+    def _fitting(self, ref: LoraRef) -> Lora:
+        lora = self._library.get(ref.model_id)
+        if not lora.fit.fits:
+            raise LoraMisfit(lora.fit.verdict)
+        return lora
+
+    def _same(self, earlier: Generation, form: GenerationForm) -> Generation:
+        again = form.admit(self.base_model.limits, draw=lambda: earlier.request.seed)
+        if again != earlier.request:
+            raise IdempotencyConflict("This Idempotency-Key was used for another request.")
+        return earlier
+
+    def _accept(self, request: GenerationRequest, loras: list[Lora], key: str) -> Generation:
+        words = tuple(word for lora in loras for word in lora.trigger_words)
+        added, painted = add_trigger_words(request.prompt, words)
+        generation = Generation(
+            request=request,
+            base_model=self.base_model.id,
+            trigger_words=added,
+            painted=painted,
+            loras=tuple(
+                LoraUse(
+                    model_id=lora.model_id,
+                    name=lora.name,
+                    weight=ref.weight,
+                    sha256=lora.sha256,
+                    layers_total=lora.fit.layers_total,
+                )
+                for lora, ref in zip(loras, request.loras, strict=True)
+            ),
+            idempotency_key=key,
+        )
+        self._queue.put(generation.id, keep=lambda: self._history.add(generation))
+        return generation
+
+    def retry(self, job_id: str) -> Generation:
+        """The same request once more, as a new generation. Raises IllegalTransition."""
+        generation = self.get(job_id)
+        if generation.status not in (Status.failed, Status.cancelled):
+            raise IllegalTransition(
+                f"This generation is {generation.status.value}: there is nothing to run again."
+            )
+        loras = [self._fitting(ref) for ref in generation.request.loras]
+        return self._accept(generation.request, loras, "")
+
+    def estimate(self, form: GenerationForm) -> float | None:
+        """Seconds for this request on this machine, from what it painted before."""
+        return self._seconds(form.admit(self.base_model.limits))
+
+    def _seconds(self, request: GenerationRequest) -> float | None:
+        painted = [
+            generation
+            for generation in self._history.page(Query(status=Status.completed)).generations
+            if generation.base_model == self.base_model.id and generation.seconds
+        ]
+        alike = [one for one in painted if _shape(one.request) == _shape(request)]
+        rates = [(one.seconds or 0) / _effort(one.request) for one in alike or painted]
+        return median(rates) * _effort(request) if rates else None
+
+    # What became of them
+
+    def get(self, job_id: str) -> Generation:
+        """Raises GenerationNotFound."""
+        return self._history.get(job_id)
+
+    def progress(self, job_id: str) -> Progress | None:
+        return self._queue.progress(job_id)
+
+    def jobs(self) -> list[Generation]:
+        """Those that run, then those that wait, in order."""
+        return [self.get(job_id) for job_id in self._queue.jobs()]
+
+    async def watch(self, job_id: str) -> AsyncIterator[Moment]:
+        """What changes, at most four times a second, up to and including the end."""
+        seen: tuple[Status, Progress | None] | None = None
+        while True:
+            progress = self.progress(job_id)
+            generation = self.get(job_id)
+            if seen != (generation.status, progress):
+                seen = (generation.status, progress)
+                yield Moment(generation, progress, self._left(generation, progress))
+            if generation.status.ended:
+                return
+            await asyncio.sleep(WATCH_SECONDS)
+
+    def _left(self, generation: Generation, progress: Progress | None) -> float | None:
+        own = self._seconds(generation.request)
+        if own is None or progress is None:
+            return None
+        if progress.phase is Phase.waiting:
+            before = self._queue.jobs()[: progress.ahead]
+            waits = [self._seconds(self.get(job_id).request) or 0 for job_id in before]
+            return own + sum(waits)
+        return own * (1 - progress.fraction)
+
+    def cancel(self, job_id: str) -> Generation:
+        """Stop this one, in whatever state it is. Raises IllegalTransition if it has ended."""
+        generation = self.get(job_id)
+        outcome = self._queue.cancel(job_id)
+        if outcome is Cancelling.dequeued:
+            return self._end(generation, Status.cancelled)
+        if outcome is Cancelling.stopping:
+            generation = self._wait_for_end(job_id)
+        if generation.status in (Status.completed, Status.failed):
+            raise IllegalTransition(f"Too late: it is already {generation.status.value}.")
+        if outcome is Cancelling.absent and generation.status is Status.cancelled:
+            raise IllegalTransition("It was cancelled before.")
+        return generation
+
+    def _wait_for_end(self, job_id: str) -> Generation:
+        until = time.monotonic() + CANCEL_SECONDS
+        while not (generation := self.get(job_id)).status.ended and time.monotonic() < until:
+            time.sleep(0.02)
+        return generation
+
+    def _end(
+        self, generation: Generation, status: Status, error: Failure | None = None
+    ) -> Generation:
+        ended = generation.advance(status, error=error)
+        self._history.replace(ended)
+        return ended
+
+    # Pictures
+
+    def page(self, query: Query = Query(), cursor: str = "", limit: int = 48) -> Page:  # noqa: B008
+        """The history, newest first."""
+        return self._history.page(query, cursor, limit)
+
+    def gallery(self, query: Query = Query(), cursor: str = "") -> GalleryPage:  # noqa: B008
+        """The pictures, newest first."""
+        return gallery.page(self._history, self._storage, query, cursor)
+
+    def card(self, job_id: str, index: int) -> Card:
+        """Raises GenerationNotFound, ImageNotFound."""
+        generation = self.get(job_id)
+        return gallery.card(generation, gallery.image_of(generation, index), self._storage)
+
+    def image(self, job_id: str, index: int, thumb: bool = False) -> Picture:
+        """Raises GenerationNotFound, ImageNotFound."""
+        image = gallery.image_of(self.get(job_id), index)
+        key = image.thumb_key if thumb else image.key
+        kind = "image/webp" if thumb else "image/png"
+        return Picture(self._storage.url(key), key, kind, "" if thumb else image.sha256)
+
+    def open_image(self, picture: Picture) -> BinaryIO:
+        """Raises ObjectNotFound, StorageUnavailable."""
+        return self._storage.open(picture.key)
+
+    def delete(self, job_id: str) -> None:
+        """Stop it if it runs, then move its pictures and its record to the trash."""
+        generation = self.get(job_id)
+        if not generation.status.ended:
+            generation = self._stopped(generation)
+        keys = [stored.key for stored in self._storage.list(folder_of(generation))]
+        for key in keys:
+            self._copy(key, trash_key(key))
+        record = json.dumps(generation.record(), indent=1).encode()
+        self._storage.put(trash_key(record_key(generation)), record, "application/json")
+        self._history.remove(job_id)
+        for key in keys:
+            self._storage.delete(key)
+
+    def _stopped(self, generation: Generation) -> Generation:
+        try:
+            return self.cancel(generation.id)
+        except IllegalTransition:
+            return self.get(generation.id)  # it ended by itself meanwhile
+
+    def restore(self, job_id: str) -> Generation:
+        """Bring a deleted generation back out of the trash. Raises GenerationNotFound."""
+        name = f"/{job_id}/record.json"
+        for stored in self._storage.list(TRASH):
+            if stored.key.endswith(name):
+                break
+        else:
+            raise GenerationNotFound(job_id)
+        with self._storage.open(stored.key) as stream:
+            generation = Generation.model_validate_json(stream.read())
+        trashed = [one.key for one in self._storage.list(trash_key(folder_of(generation)))]
+        for key in trashed:
+            self._copy(key, key.removeprefix(TRASH))
+        self._history.add(generation)
+        for key in trashed:
+            self._storage.delete(key)
+        return generation
+
+    def _copy(self, source: str, target: str) -> None:
+        kinds = {".png": "image/png", ".webp": "image/webp", ".json": "application/json"}
+        with self._storage.open(source) as stream:
+            self._storage.put(target, stream.read(), kinds[Path(source).suffix])
+
+    # LoRAs
+
+    def loras(self) -> list[Lora]:
+        """Every LoRA there is, by name, those that do not fit included."""
+        return self._library.list()
+
+    def lora(self, model_id: str) -> Lora:
+        """Raises LoraNotFound."""
+        return self._library.get(model_id)
+
+    def import_lora(
+        self, source: Path, model_id: str = "", name: str = "", trigger_words: tuple[str, ...] = ()
+    ) -> Lora:
+        """Raises LoraUnreadable, LoraMisfit, InvalidRequest for a name that is taken."""
+        return self._library.import_file(source, model_id, name, trigger_words)
+
+    def update_lora(
+        self,
+        model_id: str,
+        *,
+        name: str | None = None,
+        trigger_words: tuple[str, ...] | None = None,
+        default_weight: float | None = None,
+        notes: str | None = None,
+    ) -> Lora:
+        """Change what people wrote about it, never the weights. Raises LoraNotFound."""
+        return self._library.update(
+            model_id,
+            name=name,
+            trigger_words=trigger_words,
+            default_weight=default_weight,
+            notes=notes,
+        )
+
+    def delete_lora(self, model_id: str) -> int:
+        """How many pictures were painted with it; they stay. Raises LoraNotFound."""
+        self._library.delete(model_id)
+        return self._history.page(Query(model_id=model_id), limit=0).images
+
+    def lora_preview(self, model_id: str) -> bytes | None:
+        """A WebP picture; None if it has none. Raises LoraNotFound."""
+        return self._library.preview(model_id)
+
+    # The machine
+
+    def system(self) -> System:
+        disk = shutil.disk_usage(self.settings.data_dir)
+        jobs = self._queue.jobs()
+        running = [
+            job for job in jobs if (p := self.progress(job)) and p.phase is not Phase.waiting
+        ]
+        return System(
+            base_model=self.base_model.name,
+            reason=self.base_model.reason,
+            licence=self.base_model.licence,
+            pipeline=self._pipeline.describe(),
+            storage=_storage_name(self.settings),
+            storage_waiting=getattr(self._storage, "waiting", 0),
+            storage_waiting_bytes=getattr(self._storage, "waiting_bytes", 0),
+            pictures=self._history.page(Query(status=Status.completed), limit=0).images,
+            loras=len(self._library.list()),
+            running=len(running),
+            waiting=len(jobs) - len(running),
+            queue_size=self.settings.queue_size,
+            disk_free=disk.free,
+            disk_total=disk.total,
+            uptime=time.monotonic() - self._started,
+            versions=_versions(),
+        )
+
+    def warm_up(self) -> None:
+        """Load the base model now, in the thread that owns it."""
+        self._queue.start()
+
+    def close(self) -> None:
+        self._queue.close()
+        self._history.close()
+
+
+def open_studio(settings: Settings) -> Studio:
+    """Put the organs together, and take up the work that the last process left.
+
+    Raises ConfigurationError, StorageUnavailable, HistoryLocked.
+    """
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    storage = _open_storage(settings)
+    history = TinyHistory(settings.data_dir / "history.json")
+    pipeline = get_pipeline(settings)
+    return assemble(settings, pipeline, storage, history)
+
+
+def assemble(settings: Settings, pipeline: Pipeline, storage: Storage, history: History) -> Studio:
+    """A studio around the given organs, with the queue of this process."""
+    library = Library(storage, settings.data_dir / "cache", pipeline.base_model)
+    worker = Worker(pipeline, library, storage, history)
+    resume = _resume(history)
+    queue = LocalQueue(worker.run, worker.prepare, settings.queue_size, resume)
+    return Studio(settings, pipeline, library, storage, history, queue)
+
+
+def _open_storage(settings: Settings) -> Storage:
+    if not settings.s3_bucket_name:
+        return LocalStorage(settings.data_dir)
+    bucket = S3Storage(settings)
+    bucket.check()
+    return SpooledStorage(bucket, settings.data_dir / "spool")
+
+
+def _resume(history: History) -> list[str]:
+    """The ids to queue again, in order. What ran twice already ends here."""
+    ids = []
+    for generation in history.unfinished():
+        if generation.status is Status.running and generation.attempts >= MAX_ATTEMPTS:
+            history.replace(generation.advance(Status.failed, error=_lost()))
+            continue
+        if generation.status is Status.running:
+            history.replace(generation.advance(Status.queued))
+        ids.append(generation.id)
+    return ids
+
+
+def _lost() -> Failure:
+    error = WorkerLost("The machine stopped while painting, twice.")
+    return Failure(**error.as_dict())
+
+
+def _shape(request: GenerationRequest) -> tuple[int, int, int, int]:
+    return request.width, request.height, request.num_inference_steps, len(request.loras)
+
+
+def _effort(request: GenerationRequest) -> int:
+    """Pixel steps: what the time is about proportional to."""
+    return request.width * request.height * request.num_inference_steps * request.num_images
+
+
+def _storage_name(settings: Settings) -> str:
+    if settings.s3_bucket_name:
+        return f"bucket {settings.s3_bucket_name}"
+    return f"folder {settings.data_dir}"
+
+
+def _versions() -> dict[str, str]:
+    names = ("gradio", "torch", "diffusers", "transformers", "peft", "tinydb")
+    return {"fluxui": __version__, **{name: version(name) for name in names}}

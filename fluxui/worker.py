@@ -1,0 +1,194 @@
+"""One generation's work, in this order: pipeline → storage → history.
+
+`run` is called in the thread that owns the pipeline and gives back the tail, which another
+thread calls: encoding, storing and recording never keep the pipeline waiting. This is the only
+place that catches everything: whatever goes wrong ends one generation, with a reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from fluxui import __version__, images
+from fluxui.errors import Cancelled, FluxuiError, GenerationNotFound
+from fluxui.generation import Failure, Generation, Image, LoraUse, Status
+from fluxui.history import History
+from fluxui.loras.library import Library
+from fluxui.pipeline import Adapter, Delta, Painting, Pipeline, Step
+from fluxui.queue import Phase, Progress, Report, Tail
+from fluxui.storage import Storage, image_key, record_key, thumb_key
+
+log = logging.getLogger(__name__)
+
+
+def _nothing() -> None:
+    """The tail of a generation that made no picture."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """The organs that a generation passes through."""
+
+    pipeline: Pipeline
+    library: Library
+    storage: Storage
+    history: History
+
+    def prepare(self) -> None:
+        """Load the base model ahead of the first generation, which meets any error again."""
+        try:
+            self.pipeline.load()
+        except Exception:
+            log.exception("The base model did not load.")
+
+    def run(self, job_id: str, report: Report, cancelled: Callable[[], bool]) -> Tail:
+        """Paint every image of one generation; the tail stores and records them."""
+        try:
+            generation = self.history.get(job_id).advance(Status.running)
+            self.history.replace(generation)
+        except GenerationNotFound:
+            return _nothing  # deleted while it waited
+        except Exception:
+            log.exception("Generation %s could not be started.", job_id)
+            return _nothing
+        try:
+            paintings = self._paint(generation, report, cancelled)
+        except Cancelled as stop:
+            ended = generation.advance(Status.cancelled, stopped_at=stop.step)
+        except Exception as error:  # noqa: BLE001 (one bad generation hurts one generation)
+            ended = generation.advance(Status.failed, error=_failure(error))
+        else:
+            return partial(self._keep, generation, paintings, report)
+        return partial(self._record, ended)
+
+    def _paint(
+        self, generation: Generation, report: Report, cancelled: Callable[[], bool]
+    ) -> list[Painting]:
+        request = generation.request
+        shown = Progress(images=request.num_images, steps=request.num_inference_steps)
+        report(replace(shown, phase=Phase.loading))
+        self.pipeline.load()
+        adapters = [self._adapter(lora) for lora in generation.loras]
+        paintings = []
+        for image, seed in enumerate(request.seeds(), start=1):
+            painting = replace(shown, phase=Phase.painting, image=image)
+            report(painting)
+            if cancelled():
+                raise Cancelled(0)
+            paintings.append(
+                self.pipeline.paint(
+                    generation.painted,
+                    width=request.width,
+                    height=request.height,
+                    steps=request.num_inference_steps,
+                    guidance=request.guidance_scale,
+                    seed=seed,
+                    adapters=adapters,
+                    on_step=partial(_on_step, painting, report, cancelled),
+                )
+            )
+        report(replace(painting, phase=Phase.saving, step=shown.steps))
+        return paintings
+
+    def _adapter(self, lora: LoraUse) -> Adapter:
+        def load() -> Delta:
+            # Imports torch, which only the painting thread may pay for.
+            from fluxui.loras.canonical import read
+
+            return read(self.library.path(lora.model_id), self.pipeline.base_model.targets())
+
+        return Adapter(sha256=lora.sha256, weight=lora.weight, load=load)
+
+    def _keep(self, generation: Generation, paintings: Sequence[Painting], report: Report) -> None:
+        try:
+            outputs = tuple(
+                self._store(generation, index, painting)
+                for index, painting in enumerate(paintings, start=1)
+            )
+            completed = generation.advance(
+                Status.completed,
+                images=outputs,
+                loras=_proofs(generation.loras, paintings[0].layers),
+                seconds=round(sum(painting.seconds for painting in paintings), 3),
+            )
+            record = json.dumps(completed.record(), indent=1).encode()
+            self.storage.put(record_key(completed), record, "application/json")
+        except Exception as error:  # noqa: BLE001 (the picture is lost, the queue is not)
+            completed = generation.advance(Status.failed, error=_failure(error))
+        self._record(completed)
+
+    def _store(self, generation: Generation, index: int, painting: Painting) -> Image:
+        seed = generation.request.seeds()[index - 1]
+        png = images.encode(
+            painting.pixels, painting.width, painting.height, _settings(generation, index, seed)
+        )
+        thumb = images.thumbnail(painting.pixels, painting.width, painting.height)
+        key, small = image_key(generation, index), thumb_key(generation, index)
+        self.storage.put(key, png, "image/png")
+        self.storage.put(small, thumb, "image/webp")
+        return Image(
+            index=index,
+            key=key,
+            thumb_key=small,
+            seed=seed,
+            width=painting.width,
+            height=painting.height,
+            bytes=len(png),
+            sha256=hashlib.sha256(png).hexdigest(),
+        )
+
+    def _record(self, ended: Generation) -> None:
+        try:
+            self.history.replace(ended)
+        except Exception:
+            log.exception("Generation %s ended, but could not be recorded.", ended.id)
+
+
+def _on_step(painting: Progress, report: Report, cancelled: Callable[[], bool], step: Step) -> None:
+    report(replace(painting, step=step.step, preview=step.preview))
+    if cancelled():
+        raise Cancelled(step.step)
+
+
+def _proofs(loras: Sequence[LoraUse], layers: Sequence[int]) -> tuple[LoraUse, ...]:
+    return tuple(
+        lora.model_copy(update={"layers": count}) for lora, count in zip(loras, layers, strict=True)
+    )
+
+
+def _settings(generation: Generation, index: int, seed: int) -> dict[str, Any]:
+    """All it takes to make this picture again, for the PNG. No id of a person, no secret."""
+    return {
+        "fluxui": __version__,
+        "id": generation.id,
+        "image": index,
+        "prompt": generation.request.prompt,
+        "painted": generation.painted,
+        "base_model": generation.base_model,
+        "loras": [
+            lora.model_dump(include={"model_id", "name", "weight", "sha256"})
+            for lora in generation.loras
+        ],
+        "num_inference_steps": generation.request.num_inference_steps,
+        "guidance_scale": generation.request.guidance_scale,
+        "width": generation.request.width,
+        "height": generation.request.height,
+        "seed": seed,
+    }
+
+
+def _failure(error: Exception) -> Failure:
+    if isinstance(error, FluxuiError):
+        return Failure(**error.as_dict())
+    log.error("A generation failed.", exc_info=error)
+    return Failure(
+        code="internal_error",
+        message=f"Something went wrong inside fluxui ({type(error).__name__}).",
+        hint="The log has the details. Your settings are kept.",
+    )
