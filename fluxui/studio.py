@@ -7,20 +7,15 @@ knows no HTTP, no HTML and no Gradio.
 from __future__ import annotations
 
 import asyncio
-import json
-import shutil
 import threading
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from statistics import median
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from fluxui import __version__, gallery
+from fluxui import estimate, gallery, trash
 from fluxui.errors import (
-    GenerationNotFound,
     IdempotencyConflict,
     IllegalTransition,
     LoraMisfit,
@@ -43,10 +38,11 @@ from fluxui.queue import Cancelling, Phase, Progress, Queue
 from fluxui.queue.local import LocalQueue
 from fluxui.request import GenerationForm, GenerationRequest, LoraRef
 from fluxui.settings import Settings
-from fluxui.storage import TRASH, Storage, folder_of, record_key, trash_key
+from fluxui.storage import Storage
 from fluxui.storage.local import LocalStorage
 from fluxui.storage.s3 import S3Storage
 from fluxui.storage.spool import SpooledStorage
+from fluxui.system import System, queue_facts, storage_facts, versions
 from fluxui.worker import Worker
 
 MAX_ATTEMPTS = 2
@@ -71,28 +67,6 @@ class Picture:
     key: str
     content_type: str
     sha256: str = ""
-
-
-@dataclass(frozen=True)
-class System:
-    """Plain facts for the System tab, `/api/health` and the doctor. Holds no secret."""
-
-    base_model: str
-    reason: str
-    licence: str
-    pipeline: dict[str, Any]
-    storage: str
-    storage_waiting: int
-    storage_waiting_bytes: int
-    pictures: int
-    loras: int
-    running: int
-    waiting: int
-    queue_size: int
-    disk_free: int
-    disk_total: int
-    uptime: float
-    versions: dict[str, str]
 
 
 class Studio:
@@ -182,14 +156,7 @@ class Studio:
         return self._seconds(form.admit(self.base_model.limits))
 
     def _seconds(self, request: GenerationRequest) -> float | None:
-        painted = [
-            generation
-            for generation in self._history.page(Query(status=Status.completed)).generations
-            if generation.base_model == self.base_model.id and generation.seconds
-        ]
-        alike = [one for one in painted if _shape(one.request) == _shape(request)]
-        rates = [(one.seconds or 0) / _effort(one.request) for one in alike or painted]
-        return median(rates) * _effort(request) if rates else None
+        return estimate.seconds(request, self.base_model.id, self._history)
 
     # What became of them
 
@@ -232,7 +199,9 @@ class Studio:
         generation = self.get(job_id)
         outcome = self._queue.cancel(job_id)
         if outcome is Cancelling.dequeued:
-            return self._end(generation, Status.cancelled)
+            cancelled = generation.advance(Status.cancelled)
+            self._history.replace(cancelled)
+            return cancelled
         if outcome is Cancelling.stopping:
             generation = self._wait_for_end(job_id)
         if generation.status in (Status.completed, Status.failed):
@@ -285,14 +254,7 @@ class Studio:
         generation = self.get(job_id)
         if not generation.status.ended:
             generation = self._stopped(generation)
-        keys = [stored.key for stored in self._storage.list(folder_of(generation))]
-        for key in keys:
-            self._copy(key, trash_key(key))
-        record = json.dumps(generation.record(), indent=1).encode()
-        self._storage.put(trash_key(record_key(generation)), record, "application/json")
-        self._history.remove(job_id)
-        for key in keys:
-            self._storage.delete(key)
+        trash.discard(generation, self._storage, self._history)
 
     def _stopped(self, generation: Generation) -> Generation:
         try:
@@ -302,26 +264,7 @@ class Studio:
 
     def restore(self, job_id: str) -> Generation:
         """Bring a deleted generation back out of the trash. Raises GenerationNotFound."""
-        name = f"/{job_id}/record.json"
-        for stored in self._storage.list(TRASH):
-            if stored.key.endswith(name):
-                break
-        else:
-            raise GenerationNotFound(job_id)
-        with self._storage.open(stored.key) as stream:
-            generation = Generation.model_validate_json(stream.read())
-        trashed = [one.key for one in self._storage.list(trash_key(folder_of(generation)))]
-        for key in trashed:
-            self._copy(key, key.removeprefix(TRASH))
-        self._history.add(generation)
-        for key in trashed:
-            self._storage.delete(key)
-        return generation
-
-    def _copy(self, source: str, target: str) -> None:
-        kinds = {".png": "image/png", ".webp": "image/webp", ".json": "application/json"}
-        with self._storage.open(source) as stream:
-            self._storage.put(target, stream.read(), kinds[Path(source).suffix])
+        return trash.restore(job_id, self._storage, self._history)
 
     # LoRAs
 
@@ -369,28 +312,18 @@ class Studio:
     # The machine
 
     def system(self) -> System:
-        disk = shutil.disk_usage(self.settings.data_dir)
-        jobs = self._queue.jobs()
-        running = [
-            job for job in jobs if (p := self.progress(job)) and p.phase is not Phase.waiting
-        ]
+        """Plain facts for the System tab, `/api/health` and the doctor."""
         return System(
             base_model=self.base_model.name,
             reason=self.base_model.reason,
             licence=self.base_model.licence,
             pipeline=self._pipeline.describe(),
-            storage=_storage_name(self.settings),
-            storage_waiting=getattr(self._storage, "waiting", 0),
-            storage_waiting_bytes=getattr(self._storage, "waiting_bytes", 0),
+            storage=storage_facts(self.settings, self._storage),
             pictures=self._history.page(Query(status=Status.completed), limit=0).images,
             loras=len(self._library.list()),
-            running=len(running),
-            waiting=len(jobs) - len(running),
-            queue_size=self.settings.queue_size,
-            disk_free=disk.free,
-            disk_total=disk.total,
+            queue=queue_facts(self.settings, self._queue),
             uptime=time.monotonic() - self._started,
-            versions=_versions(),
+            versions=versions(),
         )
 
     def warm_up(self) -> None:
@@ -447,23 +380,3 @@ def _resume(history: History) -> list[str]:
 def _lost() -> Failure:
     error = WorkerLost("The machine stopped while painting, twice.")
     return Failure(**error.as_dict())
-
-
-def _shape(request: GenerationRequest) -> tuple[int, int, int, int]:
-    return request.width, request.height, request.num_inference_steps, len(request.loras)
-
-
-def _effort(request: GenerationRequest) -> int:
-    """Pixel steps: what the time is about proportional to."""
-    return request.width * request.height * request.num_inference_steps * request.num_images
-
-
-def _storage_name(settings: Settings) -> str:
-    if settings.s3_bucket_name:
-        return f"bucket {settings.s3_bucket_name}"
-    return f"folder {settings.data_dir}"
-
-
-def _versions() -> dict[str, str]:
-    names = ("gradio", "torch", "diffusers", "transformers", "peft", "tinydb")
-    return {"fluxui": __version__, **{name: version(name) for name in names}}
