@@ -6,11 +6,11 @@ bucket the picture is served under `api/images/`, relative to wherever the page 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fluxui.errors import ImageNotFound
 from fluxui.generation import Generation, Image, Status
-from fluxui.history import History, Query
+from fluxui.history import History, Page, Query
 from fluxui.storage import Storage
 
 PAGE_SIZE = 48
@@ -36,18 +36,25 @@ class GalleryPage:
 
 
 def page(history: History, storage: Storage, query: Query, cursor: str = "") -> GalleryPage:
-    """About 48 pictures, newest first: a generation's pictures are never split over two pages."""
-    asked = Query(words=query.words, model_id=query.model_id, status=Status.completed)
-    found = history.page(asked, cursor, PAGE_SIZE, images=True)
+    """At most 48 pictures, newest first; no generation is split over two pages."""
+    asked = replace(query, status=Status.completed)
+    found = history.page(asked, cursor, PAGE_SIZE)
+    shown, last = _fill(found)
     return GalleryPage(
-        cards=[
-            card(generation, image, storage)
-            for generation in found.generations
-            for image in generation.images
-        ],
-        cursor=found.cursor,
+        cards=[card(one, image, storage) for one in shown for image in one.images],
+        cursor=last,
         total=found.images,
     )
+
+
+def _fill(found: Page) -> tuple[list[Generation], str]:
+    """The generations that fit on one page, and the cursor behind the last of them."""
+    room = PAGE_SIZE
+    for count, generation in enumerate(found.generations):
+        room -= len(generation.images)
+        if room < 0:
+            return found.generations[:count], found.cursors[count - 1]
+    return found.generations, found.cursor
 
 
 def card(generation: Generation, image: Image, storage: Storage) -> Card:

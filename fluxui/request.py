@@ -146,6 +146,10 @@ def _sentence(field: str, error: Mapping[str, Any]) -> str:
         return f"{field} is not a known field."
     if kind == "string_too_short":
         return f"{field} is empty."
+    if kind == "string_too_long":
+        return f"{field} is longer than {error['ctx']['max_length']} characters."
+    if kind == "too_long":
+        return f"{field} has more than {error['ctx']['max_length']} entries."
     if kind == "json_invalid":
         return "The body is not valid JSON."
     return f"{field} {error['msg'][:1].lower()}{error['msg'][1:]}.".replace(

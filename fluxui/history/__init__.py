@@ -22,10 +22,14 @@ class Query:
 
 @dataclass(frozen=True)
 class Page:
-    """`cursor` continues after the last generation; "" at the end. Totals are of the query."""
+    """`cursor` continues after the last generation; "" at the end. Totals are of the query.
+
+    `cursors` holds one for each generation, to continue right after it.
+    """
 
     generations: list[Generation] = field(default_factory=list)
     cursor: str = ""
+    cursors: tuple[str, ...] = ()
     total: int = 0
     images: int = 0
 
@@ -41,6 +45,12 @@ class History(Protocol):
 
     def get(self, job_id: str) -> Generation:
         """Raises GenerationNotFound."""
+
+    def find(self, idempotency_key: str) -> Generation | None:
+        """The generation that was made under this key, which is never empty."""
+
+    def unfinished(self) -> list[Generation]:
+        """What is queued or running, in order of admission."""
 
     def page(self, query: Query, cursor: str = "", limit: int = 48) -> Page:
         """Newest first."""

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from fluxui.errors import HistoryReadOnly, QueueFull
+from fluxui.queue import Cancelling, Phase, Progress, Report, Tail
+from fluxui.queue.local import LocalQueue
+
+
+class Painter:
+    """A `run` that paints when told to, and remembers the order."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.tail_go = threading.Event()
+        self.tail_go.set()
+        self.started: list[str] = []
+        self.stopped: list[str] = []
+        self.ended: list[str] = []
+
+    def prepare(self) -> None:
+        self.started.append("prepare")
+
+    def run(self, job_id: str, report: Report, cancelled: Callable[[], bool]) -> Tail:
+        self.started.append(job_id)
+        report(Progress(phase=Phase.painting, image=1, images=1, step=1, steps=2))
+        while not self.go.wait(0.005):
+            if cancelled():
+                self.stopped.append(job_id)
+                break
+        return lambda: self._tail(job_id)
+
+    def _tail(self, job_id: str) -> None:
+        self.tail_go.wait(10)
+        self.ended.append(job_id)
+
+
+@pytest.fixture
+def painter() -> Painter:
+    return Painter()
+
+
+@pytest.fixture
+def queue(painter: Painter) -> Iterator[LocalQueue]:
+    queue = LocalQueue(painter.run, painter.prepare, size=3)
+    yield queue
+    painter.go.set()
+    painter.tail_go.set()
+    queue.close()
+
+
+def kept() -> None:
+    """Nothing to keep here."""
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def test_first_in_first_out_and_the_pipeline_is_prepared_once(
+    queue: LocalQueue, painter: Painter
+) -> None:
+    painter.go.set()
+    for name in "abc":
+        queue.put(name, kept)
+    until(lambda: painter.ended == ["a", "b", "c"])
+    assert painter.started == ["prepare", "a", "b", "c"]
+
+
+def test_start_prepares_before_anything_is_asked_for(queue: LocalQueue, painter: Painter) -> None:
+    queue.start()
+    queue.start()
+    until(lambda: painter.started == ["prepare"])
+
+
+def test_full_means_nothing_was_kept(queue: LocalQueue, painter: Painter) -> None:
+    queue.put("running", kept)
+    until(lambda: "running" in painter.started)
+    for name in "abc":
+        queue.put(name, kept)
+    keeps: list[str] = []
+    with pytest.raises(QueueFull) as caught:
+        queue.put("d", lambda: keeps.append("d"))
+    assert keeps == [] and caught.value.retry_after > 0
+    assert queue.jobs() == ["running", "a", "b", "c"]
+
+
+def test_what_could_not_be_kept_is_not_queued(queue: LocalQueue, painter: Painter) -> None:
+    def refuse() -> None:
+        raise HistoryReadOnly("The disk is full.")
+
+    with pytest.raises(HistoryReadOnly):
+        queue.put("a", refuse)
+    assert queue.jobs() == [] and queue.progress("a") is None
+
+
+def test_places_are_told_truly(queue: LocalQueue, painter: Painter) -> None:
+    for name in "ab":
+        queue.put(name, kept)
+    until(lambda: painter.started == ["prepare", "a"])
+    queue.put("c", kept)
+    running, second, third = (queue.progress(name) for name in "abc")
+    assert running and running.phase is Phase.painting and running.fraction == 0.5
+    assert second and (second.phase, second.ahead) == (Phase.waiting, 1)
+    assert third and third.ahead == 2
+    assert queue.progress("unknown") is None
+
+
+def test_cancel_tells_what_it_met(queue: LocalQueue, painter: Painter) -> None:
+    for name in "abc":
+        queue.put(name, kept)
+    until(lambda: "a" in painter.started)
+    assert queue.cancel("b") is Cancelling.dequeued
+    assert queue.cancel("a") is Cancelling.stopping
+    until(lambda: "c" in painter.started)
+    assert painter.stopped == ["a"] and "b" not in painter.started
+    assert queue.cancel("a") in (Cancelling.absent, Cancelling.stopping)
+    assert queue.cancel("unknown") is Cancelling.absent
+
+
+def test_the_next_one_paints_while_the_tail_of_the_last_still_runs(
+    queue: LocalQueue, painter: Painter
+) -> None:
+    painter.tail_go.clear()
+    painter.go.set()
+    queue.put("a", kept)
+    queue.put("b", kept)
+    until(lambda: "b" in painter.started)
+    assert painter.ended == [] and queue.progress("a") is not None
+    painter.tail_go.set()
+    until(lambda: painter.ended == ["a", "b"])
+    until(lambda: queue.jobs() == [])
+
+
+def test_the_last_preview_stays_until_there_is_a_newer_one() -> None:
+    reports = [Progress(step=1, preview=b"one"), Progress(step=2), Progress(step=3, preview=b"3")]
+    seen = []
+
+    def run(job_id: str, report: Report, cancelled: Callable[[], bool]) -> Tail:
+        for progress in reports:
+            report(progress)
+            shown = queue.progress(job_id)
+            assert shown
+            seen.append(shown.preview)
+        return kept
+
+    queue = LocalQueue(run, kept, size=1)
+    queue.put("a", kept)
+    until(lambda: len(seen) == 3)
+    queue.close()
+    assert seen == [b"one", b"one", b"3"]
+
+
+def test_what_the_last_process_left_runs_first(painter: Painter) -> None:
+    painter.go.set()
+    queue = LocalQueue(painter.run, painter.prepare, size=1, resume=["old-1", "old-2"])
+    until(lambda: painter.ended == ["old-1", "old-2"])
+    queue.close()
