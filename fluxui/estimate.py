@@ -5,6 +5,7 @@ It knows no clock and no queue. Before the first picture of a base model there i
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from statistics import median
 
 from fluxui.generation import Generation, Status
@@ -12,16 +13,22 @@ from fluxui.history import History, Query
 from fluxui.request import GenerationRequest
 
 
-def seconds(request: GenerationRequest, base_model: str, history: History) -> float | None:
-    """Seconds for all images of `request`, by the newest pictures most like it."""
-    painted = [
-        generation
-        for generation in history.page(Query(status=Status.completed)).generations
-        if generation.base_model == base_model and generation.seconds
-    ]
-    alike = [one for one in painted if _shape(one.request) == _shape(request)]
-    rates = [_rate(generation) for generation in alike or painted]
-    return median(rates) * _effort(request) if rates else None
+@dataclass(frozen=True)
+class Pace:
+    """The newest pictures of one base model, and what follows from them."""
+
+    painted: list[Generation]
+
+    def seconds(self, request: GenerationRequest) -> float | None:
+        """For all images of `request`, by the pictures most like it; None if there is none."""
+        alike = [one for one in self.painted if _shape(one.request) == _shape(request)]
+        rates = [_rate(generation) for generation in alike or self.painted]
+        return median(rates) * _effort(request) if rates else None
+
+
+def pace(base_model: str, history: History) -> Pace:
+    newest = history.page(Query(status=Status.completed)).generations
+    return Pace([one for one in newest if one.base_model == base_model and one.seconds])
 
 
 def _rate(generation: Generation) -> float:

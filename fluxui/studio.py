@@ -10,17 +10,20 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from fluxui import estimate, gallery, trash
+from fluxui import gallery, trash
 from fluxui.errors import (
+    GenerationNotFound,
     IdempotencyConflict,
     IllegalTransition,
     LoraMisfit,
     WorkerLost,
 )
+from fluxui.estimate import Pace, pace
 from fluxui.gallery import Card, GalleryPage
 from fluxui.generation import (
     Failure,
@@ -153,10 +156,10 @@ class Studio:
 
     def estimate(self, form: GenerationForm) -> float | None:
         """Seconds for this request on this machine, from what it painted before."""
-        return self._seconds(form.admit(self.base_model.limits))
+        return self._pace().seconds(form.admit(self.base_model.limits))
 
-    def _seconds(self, request: GenerationRequest) -> float | None:
-        return estimate.seconds(request, self.base_model.id, self._history)
+    def _pace(self) -> Pace:
+        return pace(self.base_model.id, self._history)
 
     # What became of them
 
@@ -169,29 +172,38 @@ class Studio:
 
     def jobs(self) -> list[Generation]:
         """Those that run, then those that wait, in order."""
-        return [self.get(job_id) for job_id in self._queue.jobs()]
+        found = []
+        for job_id in self._queue.jobs():
+            with suppress(GenerationNotFound):  # deleted since
+                found.append(self.get(job_id))
+        return found
 
     async def watch(self, job_id: str) -> AsyncIterator[Moment]:
         """What changes, at most four times a second, up to and including the end."""
-        seen: tuple[Status, Progress | None] | None = None
+        seen: Moment | None = None
         while True:
-            progress = self.progress(job_id)
-            generation = self.get(job_id)
-            if seen != (generation.status, progress):
-                seen = (generation.status, progress)
-                yield Moment(generation, progress, self._left(generation, progress))
-            if generation.status.ended:
+            moment = await asyncio.to_thread(self._moment, job_id)
+            if moment != seen:
+                seen = moment
+                left = await asyncio.to_thread(self._left, moment)
+                yield replace(moment, seconds_left=left)
+            if moment.generation.status.ended:
                 return
             await asyncio.sleep(WATCH_SECONDS)
 
-    def _left(self, generation: Generation, progress: Progress | None) -> float | None:
-        own = self._seconds(generation.request)
+    def _moment(self, job_id: str) -> Moment:
+        # Progress first: the record is in its last state before the progress goes.
+        progress = self.progress(job_id)
+        return Moment(self.get(job_id), progress, None)
+
+    def _left(self, moment: Moment) -> float | None:
+        known, progress = self._pace(), moment.progress
+        own = known.seconds(moment.generation.request)
         if own is None or progress is None:
             return None
         if progress.phase is Phase.waiting:
-            before = self._queue.jobs()[: progress.ahead]
-            waits = [self._seconds(self.get(job_id).request) or 0 for job_id in before]
-            return own + sum(waits)
+            before = self.jobs()[: progress.ahead]
+            return own + sum(known.seconds(one.request) or 0 for one in before)
         return own * (1 - progress.fraction)
 
     def cancel(self, job_id: str) -> Generation:
