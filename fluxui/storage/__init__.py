@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Protocol
 
+from fluxui.errors import ObjectNotFound
 from fluxui.generation import Generation
 
 GENERATED = "generated/"
 MODELS = "models/"
 TRASH = "trash/"
+
+MAX_KEY = 900
+MAX_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,21 @@ class Storage(Protocol):
 
     def check(self) -> None:
         """Write, read and remove a probe. Raises StorageError with the way out."""
+
+
+def check_key(key: str) -> None:
+    """Refuse what a folder and a bucket would read differently, or would leave by.
+
+    Raises ObjectNotFound: such a key holds nothing, in any storage.
+    """
+    names = key.split("/")
+    if (
+        len(key.encode(errors="replace")) > MAX_KEY
+        or not key.isprintable()
+        or "\\" in key
+        or any(not name or name[0] == "." or len(name.encode()) > MAX_NAME for name in names)
+    ):
+        raise ObjectNotFound(key[:MAX_NAME])
 
 
 def folder_of(generation: Generation) -> str:

@@ -1,0 +1,106 @@
+"""The bytes of a history file: plain TinyDB JSON, then one record for each change since.
+
+A record follows RFC 7464 with a checksum: a byte that no JSON holds, the CRC-32 of the rest, one
+line of JSON. This module reads and writes bytes; it opens no file.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Texts = dict[int, str]  # document id → its JSON
+Changes = Mapping[int, "str | None"]  # None: removed
+
+_MARK = b"\x1e"
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """`base` is where the plain JSON ends, `end` where the last good record does.
+
+    It is not `whole` if the JSON can't be read, or if good records follow a bad one. A bad last
+    record is no damage: it was cut off while it was written, and never acknowledged.
+    """
+
+    tables: dict[str, Texts]
+    base: int
+    end: int
+    whole: bool
+
+
+def encode(document: Any) -> str:
+    return json.dumps(document, allow_nan=False, separators=(",", ":"))
+
+
+def apply(texts: Texts, changes: Changes) -> None:
+    for doc_id, text in changes.items():
+        if text is None:
+            texts.pop(doc_id, None)
+        else:
+            texts[doc_id] = text
+
+
+def record(table: str, changes: Changes) -> bytes:
+    body = ",".join(f'"{doc_id}":{text or "null"}' for doc_id, text in changes.items())
+    data = f"[{json.dumps(table)},{{{body}}}]".encode()
+    return b"%s%08x %s\n" % (_MARK, zlib.crc32(data), data)
+
+
+def dump(tables: Mapping[str, Texts]) -> bytes:
+    """Plain TinyDB JSON, one document a line."""
+    bodies = (
+        f"{json.dumps(name)}: {{\n"
+        + ",\n".join(f'"{doc_id}": {text}' for doc_id, text in texts.items())
+        + "\n}"
+        for name, texts in tables.items()
+    )
+    return ("{" + ",\n".join(bodies) + "}\n").encode()
+
+
+def texts_of(data: Any) -> dict[str, Texts]:
+    """Raises ValueError if this is no TinyDB."""
+    if not isinstance(data, dict) or not all(isinstance(table, dict) for table in data.values()):
+        raise ValueError("not a TinyDB file")
+    return {
+        name: {int(doc_id): encode(document) for doc_id, document in table.items()}
+        for name, table in data.items()
+    }
+
+
+def parse(data: bytes) -> Parsed:
+    """Everything that can be read; never raises."""
+    head, *records = data.split(_MARK)
+    tables, whole = _parse_head(head)
+    position = end = len(head)
+    torn = False
+    for text in records:
+        # What follows the line is no record: its mark was lost.
+        line, newline, rest = text.partition(b"\n")
+        change = _checked(line) if newline else None
+        if change:
+            whole = whole and not torn
+            table, documents = change
+            apply(tables.setdefault(table, {}), documents)
+            end = position + len(_MARK) + len(line) + 1
+        torn = torn or change is None or bool(rest)
+        position += len(_MARK) + len(text)
+    return Parsed(tables, len(head), end, whole)
+
+
+def _parse_head(head: bytes) -> tuple[dict[str, Texts], bool]:
+    try:
+        return (texts_of(json.loads(head)) if head.strip() else {}), True
+    except (ValueError, RecursionError):
+        return {}, False
+
+
+def _checked(line: bytes) -> tuple[str, Changes] | None:
+    data = line[9:]
+    if line[:9] != b"%08x " % zlib.crc32(data):
+        return None
+    table, documents = json.loads(data)
+    return table, {int(key): doc if doc is None else encode(doc) for key, doc in documents.items()}

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import struct
+import zlib
+from typing import Any
+
+import pytest
+from PIL import Image, PngImagePlugin
+
+from fluxui import images
+from fluxui.errors import InvalidRequest
+
+SETTINGS: dict[str, Any] = {
+    "fluxui": "0.1.0",
+    "id": "7d4f",
+    "image": 2,
+    "prompt": "a café, 雪 🎨\n<script>\"'\\",
+    "painted": "ohwx, a café, 雪 🎨\n<script>\"'\\",
+    "base_model": "tiny",
+    "loras": [{"model_id": "ink", "name": "Ink", "weight": 0.8, "sha256": "ab" * 32}],
+    "num_inference_steps": 4,
+    "guidance_scale": 3.5,
+    "width": 48,
+    "height": 32,
+    "seed": 2**64 - 1,
+}
+
+
+def png(width: int = 48, height: int = 32, **changes: Any) -> bytes:
+    return images.encode(os.urandom(width * height * 3), width, height, SETTINGS | changes)
+
+
+def with_settings(text: bytes) -> bytes:
+    """Any bytes where the settings are."""
+    body = b"fluxui\0\0\0\0\0" + text
+    chunk = struct.pack(">I", len(body)) + b"iTXt" + body
+    return png()[:33] + chunk + struct.pack(">I", zlib.crc32(chunk[4:])) + png()[33:]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (48, 32), (7, 300)])
+def test_another_program_reads_the_same_pixels(size: tuple[int, int]) -> None:
+    pixels = os.urandom(size[0] * size[1] * 3)
+    with Image.open(io.BytesIO(images.encode(pixels, *size, SETTINGS))) as picture:
+        assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", size)
+        assert picture.tobytes() == pixels
+
+
+def test_the_same_picture_is_the_same_file() -> None:
+    pixels = os.urandom(48 * 32 * 3)
+    assert images.encode(pixels, 48, 32, SETTINGS) == images.encode(pixels, 48, 32, SETTINGS)
+
+
+def test_settings_come_back_exactly() -> None:
+    assert images.read_settings(png()) == SETTINGS
+
+
+def test_other_programs_read_the_parameters() -> None:
+    with Image.open(io.BytesIO(png())) as picture:
+        assert isinstance(picture, PngImagePlugin.PngImageFile)
+        lines = str(picture.text["parameters"]).split("\n")
+        assert json.loads(str(picture.text["fluxui"])) == SETTINGS
+    assert lines[:-1] == ["ohwx, a café, 雪 🎨", "<script>\"'\\ <lora:ink:0.8>"]
+    assert lines[-1] == (
+        "Steps: 4, Sampler: Euler, CFG scale: 1, Distilled CFG Scale: 3.5, "
+        'Seed: 18446744073709551615, Size: 48x32, Model: tiny, Lora hashes: "ink: abababababab", '
+        "Version: fluxui 0.1.0"
+    )
+
+
+def test_without_loras_none_are_named() -> None:
+    with Image.open(io.BytesIO(png(loras=[]))) as picture:
+        assert "ora" not in str(picture.info["parameters"])
+
+
+def test_a_png_of_another_program_has_no_settings() -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "PNG")
+    with pytest.raises(InvalidRequest, match="no settings"):
+        images.read_settings(file.getvalue())
+
+
+@pytest.mark.parametrize("data", [b"", b"\x89PNG", b"<svg/>", b"GIF89a", b"\xff\xd8\xff\xe0"])
+def test_what_is_no_png_is_refused(data: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="not a PNG"):
+        images.read_settings(data)
+
+
+def test_a_picture_over_40_megapixels_is_refused_unread() -> None:
+    bomb = bytearray(png())
+    bomb[16:24] = struct.pack(">II", 8000, 5001)
+    with pytest.raises(InvalidRequest, match="40 megapixels"):
+        images.read_settings(bytes(bomb))
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b"1e999999"])
+def test_hostile_settings_are_one_sentence(text: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="damaged"):
+        images.read_settings(with_settings(text))
+
+
+def test_a_chunk_over_the_limit_is_not_read() -> None:
+    with pytest.raises(InvalidRequest, match="no settings"):
+        images.read_settings(with_settings(b" " * images.MAX_TEXT)[: images.MAX_TEXT + 100])
+
+
+def test_cut_off_anywhere_it_is_the_settings_or_a_sentence() -> None:
+    whole = png()
+    start = whole.index(b"fluxui\0")
+    end = start + struct.unpack(">I", whole[start - 8 : start - 4])[0]
+    for cut in range(end):
+        with pytest.raises(InvalidRequest):
+            images.read_settings(whole[:cut])
+    for cut in range(end + 4, len(whole)):
+        assert images.read_settings(whole[:cut]) == SETTINGS
+
+
+@pytest.mark.parametrize(
+    ("size", "small"), [((1024, 1024), (384, 384)), ((1024, 512), (384, 192)), ((64, 48), (64, 48))]
+)
+def test_a_thumbnail_is_a_webp_of_at_most_384(
+    size: tuple[int, int], small: tuple[int, int]
+) -> None:
+    data = images.thumbnail(bytes((200, 30, 60)) * (size[0] * size[1]), *size)
+    with Image.open(io.BytesIO(data)) as picture:
+        assert (picture.format, picture.size) == ("WEBP", small)
+        red, green, blue = picture.convert("RGB").resize((1, 1)).tobytes()
+    assert abs(red - 200) < 6 and abs(green - 30) < 6 and abs(blue - 60) < 6
