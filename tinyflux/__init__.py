@@ -1,0 +1,4 @@
+"""How the embedded model was made: scenes, training, evaluation.
+
+Nothing in `fluxui` imports this package; deleting it breaks nothing there.
+"""
