@@ -1,0 +1,282 @@
+"""The command line: parse, call Studio, print. Server and doctor are loaded only when asked for.
+
+Results go to stdout, progress and errors to stderr. An error that fluxui raises on purpose is one
+line and exit code 1, never a traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from fluxui.errors import ConfigurationError, FluxuiError, InvalidRequest
+from fluxui.generation import Generation, Status
+from fluxui.history import Query
+from fluxui.loras.library import Lora
+from fluxui.queue import Phase
+from fluxui.request import DEFAULT_WEIGHT, GenerationForm, invalid_request
+from fluxui.settings import Settings
+from fluxui.studio import Moment, Studio, open_studio
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command; the exit code."""
+    given = _parser().parse_args(arguments)
+    try:
+        return _run(given)
+    except FluxuiError as error:
+        print(f"fluxui: {error.message} {error.hint}".rstrip(), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(given: argparse.Namespace) -> int:
+    settings = read_settings(
+        {name: getattr(given, name) for name in SETTINGS if getattr(given, name, None) is not None}
+    )
+    if given.command == "serve":
+        from fluxui.server import serve
+
+        serve(settings)
+        return 0
+    if given.command == "doctor":
+        from fluxui.doctor import examine
+
+        return examine(settings)
+    with closing(open_studio(settings)) as studio:
+        code: int = given.call(studio, given)
+        return code
+
+
+def read_settings(given: dict[str, Any]) -> Settings:
+    """Flags over environment over `.env`. Raises ConfigurationError."""
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        said = invalid_request(error.errors(include_url=False)).message
+        raise ConfigurationError(said, "Correct the flag or the environment variable.") from None
+
+
+# What can be typed
+
+SETTINGS = ("host", "port", "share", "insecure", "base_model", "data_dir")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("fluxui", description="Generate with your own FLUX LoRAs.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    _serve_flags(_command(commands, "serve", "open the page", None))
+    _generate_flags(_command(commands, "generate", "paint without the server", _generate))
+    loras = _group(commands, "loras", "the LoRAs that are here")
+    _command(loras, "list", "every LoRA, by name", _list_loras)
+    _command(loras, "show", "all about one", _show_lora).add_argument("model_id")
+    _import_flags(_command(loras, "import", "add a .safetensors file", _import_lora))
+    _command(loras, "remove", "delete one", _remove_lora).add_argument("model_id")
+    history = _group(commands, "history", "what was asked for")
+    _history_flags(_command(history, "list", "newest first", _list_history))
+    _command(history, "show", "all about one", _show_history).add_argument("job_id")
+    _command(commands, "doctor", "what this machine has, and what is missing", None)
+    return parser
+
+
+def _group(commands: Any, name: str, told: str) -> Any:
+    group = commands.add_parser(name, help=told, description=told)
+    return group.add_subparsers(required=True, metavar="command")
+
+
+def _command(commands: Any, name: str, told: str, call: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=told, description=told)
+    parser.add_argument("--base-model", metavar="NAME", help="tiny, flux1-dev, a folder, a Hub id")
+    parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where everything is kept")
+    parser.set_defaults(call=call)
+    return parser
+
+
+def _serve_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", help="0.0.0.0 for every network this machine is in")
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--share", action="store_true", default=None, help="make a public link")
+    parser.add_argument(
+        "--insecure", action="store_true", default=None, help="let strangers in without a password"
+    )
+
+
+def _generate_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prompt")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="out.png")
+    parser.add_argument(
+        "--lora", action="append", default=[], metavar="ID[:WEIGHT]", help="may be repeated"
+    )
+    parser.add_argument("--steps", type=int, dest="num_inference_steps")
+    parser.add_argument("--guidance", type=float, dest="guidance_scale")
+    parser.add_argument("--images", type=int, dest="num_images")
+    for name in ("width", "height", "seed"):
+        parser.add_argument(f"--{name}", type=int)
+
+
+def _import_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--id", default="", dest="model_id", help="the name that requests use")
+    parser.add_argument("--name", default="", help="the name that people read")
+    parser.add_argument("--trigger-words", default="", metavar="WORDS", help="with commas between")
+
+
+def _history_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--limit", type=int, default=20)
+    parser.add_argument("--search", default="", metavar="WORDS")
+
+
+# generate
+
+
+def _generate(studio: Studio, given: argparse.Namespace) -> int:
+    names = ("num_inference_steps", "guidance_scale", "num_images", "width", "height", "seed")
+    values = {name: getattr(given, name) for name in names if getattr(given, name) is not None}
+    form = GenerationForm.parse(
+        {"prompt": given.prompt, "loras": [_lora_ref(told) for told in given.lora], **values}
+    )
+    if given.output and not given.output.parent.is_dir():
+        raise InvalidRequest(f"There is no folder {given.output.parent}.")
+    generation = studio.submit(form)
+    try:
+        ended = asyncio.run(_follow(studio, generation.id))
+    except KeyboardInterrupt:
+        studio.cancel(generation.id)
+        raise
+    if ended.status is not Status.completed:
+        told = ended.error.message if ended.error else f"It was {ended.status.value}."
+        print(f"fluxui: {told} {ended.error.hint if ended.error else ''}".rstrip(), file=sys.stderr)
+        return 1
+    for path in _save(studio, ended, given.output or Path(f"fluxui_{ended.request.seed}.png")):
+        print(path)
+    return 0
+
+
+def _lora_ref(told: str) -> dict[str, Any]:
+    """`id:weight`; the id may contain colons, the weight is what follows the last."""
+    model_id, colon, weight = told.rpartition(":")
+    return (
+        {"model_id": model_id, "weight": weight}
+        if colon
+        else {"model_id": told, "weight": DEFAULT_WEIGHT}
+    )
+
+
+async def _follow(studio: Studio, job_id: str) -> Generation:
+    """Show progress on one line of stderr until it has ended."""
+    async for moment in studio.watch(job_id):
+        if sys.stderr.isatty():
+            print(f"\r\033[K{_stage(moment)}", end="", file=sys.stderr, flush=True)
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+    return moment.generation
+
+
+def _stage(moment: Moment) -> str:
+    progress = moment.progress
+    if progress is None:
+        return moment.generation.status.value
+    if progress.phase is not Phase.painting:
+        return f"{progress.phase.value} …"
+    left = f", {moment.seconds_left:.0f} s left" if moment.seconds_left is not None else ""
+    image = f"image {progress.image} of {progress.images}, " if progress.images > 1 else ""
+    return f"{image}step {progress.step} of {progress.steps}{left}"
+
+
+def _save(studio: Studio, ended: Generation, output: Path) -> list[Path]:
+    """Copy the pictures out: one to `output`, several to `output_1`, `output_2` …"""
+    paths = []
+    for image in ended.images:
+        numbered = output.with_stem(f"{output.stem}_{image.index}")
+        path = numbered if len(ended.images) > 1 else output
+        picture = studio.image(ended.id, image.index)
+        try:
+            with studio.open_image(picture) as stream, path.open("wb") as target:
+                shutil.copyfileobj(stream, target)
+        except OSError as error:
+            raise ConfigurationError(
+                f"{path} could not be written: {error.strerror}.",
+                f"The picture is kept in the history as {ended.id}.",
+            ) from None
+        paths.append(path)
+    return paths
+
+
+# loras
+
+
+def _list_loras(studio: Studio, given: argparse.Namespace) -> int:
+    for lora in studio.loras():
+        print(f"{lora.model_id:32} {lora.size / 1e6:8.1f} MB  {lora.fit.verdict}")
+    return 0
+
+
+def _show_lora(studio: Studio, given: argparse.Namespace) -> int:
+    _print_lora(studio.lora(given.model_id))
+    return 0
+
+
+def _import_lora(studio: Studio, given: argparse.Namespace) -> int:
+    if not given.file.is_file():
+        raise InvalidRequest(f"There is no file {given.file}.")
+    words = tuple(word.strip() for word in given.trigger_words.split(",") if word.strip())
+    _print_lora(studio.import_lora(given.file, given.model_id, given.name, words))
+    return 0
+
+
+def _remove_lora(studio: Studio, given: argparse.Namespace) -> int:
+    used = studio.delete_lora(given.model_id)
+    print(f"{given.model_id} was deleted. {used} pictures painted with it stay.")
+    return 0
+
+
+def _print_lora(lora: Lora) -> None:
+    facts = {
+        "id": lora.model_id,
+        "name": lora.name,
+        "trigger words": ", ".join(lora.trigger_words) or "none",
+        "default weight": f"{lora.default_weight:g}",
+        "format": f"{lora.fit.format}, rank {lora.fit.rank}, {lora.fit.layers} layers",
+        "size": f"{lora.size / 1e6:.1f} MB",
+        "sha256": lora.sha256,
+        "fit": lora.fit.verdict,
+    }
+    _print_facts(facts)
+
+
+def _print_facts(facts: dict[str, str]) -> None:
+    for name, value in facts.items():
+        print(f"{name:16}{value}")
+
+
+# history
+
+
+def _list_history(studio: Studio, given: argparse.Namespace) -> int:
+    if given.limit < 1:
+        raise InvalidRequest("--limit should be at least 1.")
+    page = studio.page(Query(words=given.search), limit=given.limit)
+    for one in page.generations:
+        print(f"{one.id}  {one.created_at:%Y-%m-%d %H:%M}  {one.status.value:9}  {_short(one)}")
+    if page.cursor:
+        print(f"{page.total - len(page.generations)} more: --limit", file=sys.stderr)
+    return 0
+
+
+def _short(generation: Generation) -> str:
+    line = " ".join(generation.request.prompt.split())
+    return line if len(line) <= 60 else f"{line[:59]}…"
+
+
+def _show_history(studio: Studio, given: argparse.Namespace) -> int:
+    print(studio.get(given.job_id).model_dump_json(indent=1))
+    return 0
