@@ -1,0 +1,297 @@
+"""The LoRAs that there are: those that came with fluxui, and those that lie in the storage.
+
+A `.safetensors` below `models/` is a LoRA, whoever put it there; `model.json` beside it holds what
+people wrote about it. Ids are looked up among what was listed, and never become part of a path.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, Protocol
+
+from fluxui.errors import InvalidRequest, LoraMisfit, LoraNotFound, LoraUnreadable, ObjectNotFound
+from fluxui.loras.files import (
+    CARD,
+    MODELS,
+    PREVIEW,
+    File,
+    Shelf,
+    beside,
+    built_ins,
+    files_among,
+    read_card,
+)
+from fluxui.loras.header import SUFFIX, Fit, Header, inspect, opened, tensors_sha256
+from fluxui.loras.metadata import training, trigger_words
+from fluxui.request import DEFAULT_WEIGHT, MAX_WEIGHT
+
+BUILT_IN = Path(__file__).parent.parent / "assets" / "loras"
+FRESH_SECONDS = 5.0
+_CHUNK = 1 << 20
+_SEGMENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
+
+
+class Base(Protocol):
+    """What is needed of a base model."""
+
+    @property
+    def name(self) -> str: ...
+    def targets(self) -> dict[str, tuple[int, int]]: ...
+
+
+@dataclass(frozen=True)
+class Lora:
+    """One LoRA. `file` is its key in the storage, or its path for one that came with fluxui.
+
+    `size` in bytes. `sha256` is that of its tensors, "" in a listing before it was read once.
+    """
+
+    model_id: str
+    name: str
+    trigger_words: tuple[str, ...]
+    default_weight: float
+    notes: str
+    built_in: bool
+    file: str
+    size: int
+    sha256: str
+    added: datetime
+    fit: Fit
+    training: Mapping[str, str] = field(default_factory=dict)
+
+
+class Library:
+    """Safe to call from any thread. `cache` is a folder for what comes out of a bucket."""
+
+    def __init__(self, shelf: Shelf, cache: Path, base: Base, built_in: Path = BUILT_IN) -> None:
+        self._shelf = shelf
+        self._cache = cache / "loras"
+        self._base = base
+        self._targets = base.targets()
+        self._built_in = built_in
+        self._lock = threading.RLock()
+        self._files: dict[str, File] = {}
+        self._keys: set[str] = set()
+        self._listed_at = float("-inf")
+        self._read: dict[str, tuple[Fit, Header]] = {}
+        self._hashes: dict[str, str] = {}
+
+    def list(self) -> list[Lora]:
+        """Every LoRA, by name, those that do not fit included. Raises StorageUnavailable."""
+        with self._lock:
+            self._refresh()
+            loras = [self._lora(file) for file in self._files.values()]
+        shown = [lora for lora in loras if lora.fit.fits or not lora.built_in]
+        return sorted(shown, key=lambda lora: (lora.name.lower(), lora.model_id))
+
+    def get(self, model_id: str) -> Lora:
+        """One LoRA with its hash, which may mean to download it. Raises LoraNotFound."""
+        with self._lock:
+            file = self._file(model_id)
+            lora = self._lora(file)
+        return lora if lora.sha256 or not lora.fit.fits else replace(lora, sha256=self._hash(file))
+
+    def path(self, model_id: str) -> Path:
+        """A local file with its tensors. Raises LoraNotFound, StorageUnavailable."""
+        return self._local(self._file(model_id))
+
+    def preview(self, model_id: str) -> bytes | None:
+        """A WebP picture; None if it has none. Raises LoraNotFound."""
+        file = self._file(model_id)
+        if file.built_in:
+            picture = Path(file.key).parent / PREVIEW
+            return picture.read_bytes() if picture.is_file() else None
+        return self._object(beside(file, PREVIEW))
+
+    def import_file(
+        self, source: Path, model_id: str = "", name: str = "", trigger_words: tuple[str, ...] = ()
+    ) -> Lora:
+        """Keep a copy of a file in the storage.
+
+        Raises LoraUnreadable for a damaged one, LoraMisfit for another family of models,
+        InvalidRequest for an id that is taken or none.
+        """
+        with opened(source) as (stream, size):
+            fit, _ = inspect(stream, size, self._targets, self._base.name)
+            stream.seek(0)
+            if not fit.fits and "FLUX" not in fit.base_family:
+                raise LoraMisfit(fit.verdict)
+            chosen = self._new_id(model_id, source)
+            key = f"{MODELS}{chosen}/{PurePosixPath(chosen).name}{SUFFIX}"
+            self._shelf.put(key, stream.read(), "application/octet-stream")
+        self._forget_listing()
+        words = trigger_words or None
+        return self.update(chosen, name=name or None, trigger_words=words)
+
+    def update(
+        self,
+        model_id: str,
+        *,
+        name: str | None = None,
+        trigger_words: tuple[str, ...] | None = None,
+        default_weight: float | None = None,
+        notes: str | None = None,
+    ) -> Lora:
+        """Change what people wrote about it, never the weights. Raises LoraNotFound."""
+        if default_weight is not None and not 0 <= default_weight <= MAX_WEIGHT:
+            raise InvalidRequest(f"default_weight should be between 0 and {MAX_WEIGHT:g}.")
+        file = self._file(model_id)
+        changed = {
+            "name": name,
+            "trigger_words": trigger_words,
+            "default_weight": default_weight,
+            "notes": notes,
+        }
+        card = self._card(file) | {
+            field: value for field, value in changed.items() if value is not None
+        }
+        text = json.dumps(card, indent=1, ensure_ascii=False)
+        self._shelf.put(beside(file, CARD), text.encode(), "application/json")
+        self._forget_listing()
+        return self.get(model_id)
+
+    def delete(self, model_id: str) -> None:
+        """Remove the file, its card and its preview. Raises LoraNotFound, InvalidRequest."""
+        file = self._file(model_id)
+        if file.built_in:
+            raise InvalidRequest(f"{model_id} came with fluxui and can't be deleted.")
+        for key in (file.key, beside(file, CARD), beside(file, PREVIEW)):
+            self._shelf.delete(key)
+        self._forget_listing()
+
+    # Which files there are
+
+    def _file(self, model_id: str) -> File:
+        with self._lock:
+            stale = time.monotonic() - self._listed_at > FRESH_SECONDS
+            if stale or model_id not in self._files:
+                self._refresh()
+            if model_id not in self._files:
+                raise LoraNotFound(model_id)
+            return self._files[model_id]
+
+    def _refresh(self) -> None:
+        objects = sorted(self._shelf.list(MODELS), key=lambda found: found.key)
+        files = {file.model_id: file for file in built_ins(self._built_in)}
+        files.update({file.model_id: file for file in files_among(objects)})
+        self._files = files
+        self._keys = {found.key for found in objects}
+        self._listed_at = time.monotonic()
+
+    def _forget_listing(self) -> None:
+        with self._lock:
+            self._listed_at = float("-inf")
+
+    def _new_id(self, wanted: str, source: Path) -> str:
+        if wanted:
+            if not all(_SEGMENT.fullmatch(part) for part in wanted.split("/")):
+                raise InvalidRequest(
+                    "model_id should be made of a-z, 0-9, dots, dashes and underscores."
+                )
+            if self._is_taken(wanted):
+                raise InvalidRequest(f"There is a LoRA {wanted!r} already.")
+            return wanted
+        slug = re.sub(r"[^a-z0-9._-]+", "-", source.stem.lower()).strip("-._")[:72] or "lora"
+        names = (slug, *(f"{slug}-{count}" for count in range(2, 1000)))
+        return next(name for name in names if not self._is_taken(name))
+
+    def _is_taken(self, model_id: str) -> bool:
+        with self._lock:
+            self._refresh()
+            return model_id in self._files
+
+    # What is known of one
+
+    def _lora(self, file: File) -> Lora:
+        fit, header = self._inspected(file)
+        card = self._card(file)
+        words = card.get("trigger_words")
+        return Lora(
+            model_id=file.model_id,
+            name=str(card.get("name") or file.model_id),
+            trigger_words=trigger_words(header.metadata) if words is None else tuple(words),
+            default_weight=float(card.get("default_weight", DEFAULT_WEIGHT)),
+            notes=str(card.get("notes", "")),
+            built_in=file.built_in,
+            file=file.key,
+            size=file.size,
+            sha256=self._hashes.get(file.stamp, ""),
+            added=file.modified,
+            fit=fit,
+            training=training(header.metadata),
+        )
+
+    def _inspected(self, file: File) -> tuple[Fit, Header]:
+        if file.stamp not in self._read:
+            with self._opened(file) as stream:
+                self._read[file.stamp] = self._report(stream, file.size)
+        return self._read[file.stamp]
+
+    def _report(self, stream: BinaryIO, size: int) -> tuple[Fit, Header]:
+        try:
+            return inspect(stream, size, self._targets, self._base.name)
+        except LoraUnreadable as error:
+            fit = Fit("unreadable", 0, None, "unknown", 0, 0, fits=False, verdict=error.message)
+            return fit, Header({}, {}, 0)
+
+    def _card(self, file: File) -> dict[str, Any]:
+        """What people wrote: beside the file, and over that what was changed here."""
+        own = Path(file.key).parent / CARD if file.built_in else None
+        written = read_card(own.read_bytes()) if own and own.is_file() else {}
+        return written | read_card(self._object(beside(file, CARD)) or b"{}")
+
+    def _object(self, key: str) -> bytes | None:
+        if key not in self._keys:
+            return None
+        try:
+            with self._shelf.open(key) as stream:
+                return stream.read()
+        except ObjectNotFound:
+            return None  # deleted since it was listed
+
+    # Its bytes
+
+    @contextmanager
+    def _opened(self, file: File) -> Iterator[BinaryIO]:
+        if file.built_in:
+            with Path(file.key).open("rb") as stream:
+                yield stream
+        else:
+            with self._shelf.open(file.key) as stream:
+                yield stream
+
+    def _hash(self, file: File) -> str:
+        if file.stamp not in self._hashes:
+            self._hashes[file.stamp] = tensors_sha256(self._local(file))
+        return self._hashes[file.stamp]
+
+    def _local(self, file: File) -> Path:
+        if file.built_in:
+            return Path(file.key)
+        with self._opened(file) as stream:
+            own = getattr(stream, "name", None)
+            if isinstance(own, str) and Path(own).is_file():
+                return Path(own)  # the storage is a folder of this machine
+            return self._downloaded(file, stream)
+
+    def _downloaded(self, file: File, stream: BinaryIO) -> Path:
+        """A copy named by the file's stamp: whole, or not there."""
+        target = self._cache / f"{file.stamp}{SUFFIX}"
+        if target.is_file():
+            return target
+        self._cache.mkdir(parents=True, exist_ok=True)
+        draft = self._cache / f"{uuid.uuid4().hex}.part"
+        with draft.open("wb") as copy:
+            while chunk := stream.read(_CHUNK):
+                copy.write(chunk)
+        draft.replace(target)
+        return target

@@ -1,0 +1,322 @@
+"""The catalogue of base models: where each comes from, what it can do, what it asks for.
+
+Plain values, no torch. Every layer of the transformer is known by arithmetic from its config, so
+that a LoRA can be checked against a base model that was never loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
+
+from fluxui.errors import BaseModelUnavailable
+from fluxui.pipeline.devices import Device, probe
+from fluxui.pipeline.placement import place
+from fluxui.request import Limits
+from fluxui.settings import Settings
+
+TINY = Path(__file__).parent.parent / "assets" / "tiny-flux"
+RATIOS = {
+    "1:1": (1, 1),
+    "4:3": (4, 3),
+    "3:2": (3, 2),
+    "16:9": (16, 9),
+    "3:4": (3, 4),
+    "9:16": (9, 16),
+}
+SIZE_STEP = 16  # 8 pixels a latent, 2 latents a token
+
+# The defaults of FluxTransformer2DModel, which are FLUX.1's own sizes.
+FLUX1: dict[str, Any] = {
+    "in_channels": 64,
+    "out_channels": None,
+    "patch_size": 1,
+    "num_layers": 19,
+    "num_single_layers": 38,
+    "attention_head_dim": 128,
+    "num_attention_heads": 24,
+    "joint_attention_dim": 4096,
+    "pooled_projection_dim": 768,
+    "guidance_embeds": True,
+}
+
+# Every file of weights that painting needs, under the names of the FLUX.1 repositories.
+WEIGHTS = (
+    "model_index.json",
+    "vae/diffusion_pytorch_model.safetensors",
+    "text_encoder/model.safetensors",
+    *(f"text_encoder_2/model-0000{k}-of-00002.safetensors" for k in (1, 2)),
+    *(f"transformer/diffusion_pytorch_model-0000{k}-of-00003.safetensors" for k in (1, 2, 3)),
+)
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """One base model. `source` is a Hub id or a folder; `config` is its transformer's."""
+
+    id: str
+    name: str
+    source: str
+    limits: Limits
+    shapes: dict[str, tuple[int, int]]
+    licence: str
+    gated: bool
+    max_sequence_length: int
+    weight_bytes: int
+    config: Mapping[str, Any] = field(repr=False)
+    paints: str = ""
+    reason: str = ""
+
+    def targets(self) -> dict[str, tuple[int, int]]:
+        """Each Linear of the transformer that a LoRA may change → (out_features, in_features)."""
+        return targets(self.config)
+
+
+def targets(config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """The same from the config of any FluxTransformer2DModel."""
+    width = config["num_attention_heads"] * config["attention_head_dim"]
+    embedders = {"timestep_embedder": 256, "text_embedder": config["pooled_projection_dim"]}
+    if config["guidance_embeds"]:
+        embedders["guidance_embedder"] = 256
+    found = {
+        "context_embedder": (width, config["joint_attention_dim"]),
+        "x_embedder": (width, config["in_channels"]),
+        "norm_out.linear": (2 * width, width),
+        "proj_out": (
+            config["patch_size"] ** 2 * (config["out_channels"] or config["in_channels"]),
+            width,
+        ),
+    }
+    for name, size in embedders.items():
+        found[f"time_text_embed.{name}.linear_1"] = (width, size)
+        found[f"time_text_embed.{name}.linear_2"] = (width, width)
+    for block in range(config["num_layers"]):
+        found.update(_double(f"transformer_blocks.{block}", width))
+    for block in range(config["num_single_layers"]):
+        found.update(_single(f"single_transformer_blocks.{block}", width))
+    return found
+
+
+def _double(block: str, width: int) -> Iterator[tuple[str, tuple[int, int]]]:
+    for norm in ("norm1", "norm1_context"):
+        yield f"{block}.{norm}.linear", (6 * width, width)
+    for part in ("to_q", "to_k", "to_v", "to_out.0"):
+        yield f"{block}.attn.{part}", (width, width)
+    for part in ("add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"):
+        yield f"{block}.attn.{part}", (width, width)
+    for part in ("ff", "ff_context"):
+        yield f"{block}.{part}.net.0.proj", (4 * width, width)
+        yield f"{block}.{part}.net.2", (width, 4 * width)
+
+
+def _single(block: str, width: int) -> Iterator[tuple[str, tuple[int, int]]]:
+    yield f"{block}.norm.linear", (3 * width, width)
+    for part in ("to_q", "to_k", "to_v"):
+        yield f"{block}.attn.{part}", (width, width)
+    yield f"{block}.proj_mlp", (4 * width, width)
+    yield f"{block}.proj_out", (width, 5 * width)
+
+
+def shapes_for(side: int) -> dict[str, tuple[int, int]]:
+    """For each aspect ratio the size whose shape and area come nearest, in steps of 16."""
+    return {name: _nearest(side, w / h) for name, (w, h) in RATIOS.items()}
+
+
+def _nearest(side: int, ratio: float) -> tuple[int, int]:
+    def miss(size: tuple[int, int]) -> float:
+        width, height = size
+        shape, area = math.log(width / height / ratio), math.log(width * height / side**2)
+        return abs(shape) + abs(area) / 2
+
+    lengths = range(SIZE_STEP, 2 * side + 1, SIZE_STEP)
+    return min(((w, h) for w in lengths for h in lengths), key=miss)
+
+
+def _limits(side: int, smallest: int, largest: int, steps: int, guidance: float) -> Limits:
+    return Limits(
+        size_step=SIZE_STEP,
+        min_size=smallest,
+        max_size=largest,
+        max_pixels=min(largest**2, 4 * side**2 if side >= 512 else largest**2),
+        max_steps=100,
+        max_guidance=30.0,
+        width=side,
+        height=side,
+        steps=steps,
+        guidance=guidance,
+    )
+
+
+def _flux1(slug: str, name: str, licence: str, steps: int, guidance: float) -> BaseModel:
+    return BaseModel(
+        id=slug,
+        name=name,
+        source=f"black-forest-labs/{name}",
+        limits=_limits(1024, 256, 2048, steps, guidance),
+        shapes=shapes_for(1024),
+        licence=licence,
+        gated=True,
+        max_sequence_length=512 if guidance else 256,
+        weight_bytes=33_700_000_000,
+        config={**FLUX1, "guidance_embeds": bool(guidance)},
+    )
+
+
+def _tiny() -> BaseModel:
+    return BaseModel(
+        id="tiny",
+        name="tiny",
+        source=str(TINY),
+        limits=_limits(128, 64, 384, 12, 3.5),
+        shapes=shapes_for(128),
+        licence="MIT",
+        gated=False,
+        max_sequence_length=40,
+        weight_bytes=24_000_000,
+        config=json.loads((TINY / "transformer" / "config.json").read_text()),
+        paints="Paints flat landscapes with one thing in them: a red boat on the sea at sunset.",
+    )
+
+
+NON_COMMERCIAL = "FLUX.1 [dev] Non-Commercial License"
+CATALOGUE: dict[str, BaseModel] = {
+    model.id: model
+    for model in (
+        _tiny(),
+        _flux1("flux1-dev", "FLUX.1-dev", NON_COMMERCIAL, 28, 3.5),
+        _flux1("flux1-schnell", "FLUX.1-schnell", "Apache-2.0", 4, 0.0),
+        _flux1("flux1-krea-dev", "FLUX.1-Krea-dev", NON_COMMERCIAL, 28, 4.5),
+    )
+}
+
+
+def choose_base_model(settings: Settings, device: Device | None = None) -> BaseModel:
+    """The one that `FLUXUI_BASE_MODEL` names, or for `auto` the best that can run here.
+
+    Raises BaseModelUnavailable for a name that is neither known, a folder nor on the Hub.
+    """
+    if settings.base_model != "auto":
+        reason = f"FLUXUI_BASE_MODEL is {settings.base_model}."
+        return replace(_named(settings.base_model, settings), reason=reason)
+    device = device or probe()
+    dev = CATALOGUE["flux1-dev"]
+    obstacle = _obstacle(dev, device, settings)
+    if obstacle:
+        return replace(CATALOGUE["tiny"], reason=f"{obstacle}, so the small built-in model paints.")
+    return replace(dev, reason=f"{device.name} has room for {dev.name}.")
+
+
+def _obstacle(model: BaseModel, device: Device, settings: Settings) -> str:
+    """Why this machine can't run `model`: the beginning of a sentence, "" if it can."""
+    if device.kind == "cpu":
+        return "The installed torch has no CUDA" if device.hidden else "No CUDA device here"
+    if place(device, model.weight_bytes).short:
+        return f"{device.name} has too little memory for {model.name}"
+    if not settings.hf_token and not cached(model):
+        return f"No HF_TOKEN to download {model.name} with"
+    return ""
+
+
+def cached(model: BaseModel) -> bool:
+    """Whether every file of weights lies in the Hugging Face cache."""
+    return all(isinstance(try_to_load_from_cache(model.source, name), str) for name in WEIGHTS)
+
+
+def _named(name: str, settings: Settings) -> BaseModel:
+    known = {model.source: model for model in CATALOGUE.values()} | CATALOGUE
+    if name in known:
+        return known[name]
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _custom(folder.name, str(folder.absolute()), lambda file: folder / file)
+    return _custom(name, name, lambda file: Path(_download(name, file, settings)))
+
+
+def _custom(name: str, source: str, file: Callable[[str], Path]) -> BaseModel:
+    """A base model outside the catalogue: its own configs say what it can do."""
+    config, vae = _read(file("transformer/config.json")), _read(file("vae/config.json"))
+    if config.get("_class_name") != "FluxTransformer2DModel":
+        raise BaseModelUnavailable(
+            f"{name} is not a FLUX.1 model.", "Give a diffusers folder or a Hub id of a FLUX.1."
+        )
+    config = {**FLUX1, "guidance_embeds": False, **config}
+    side = vae.get("sample_size", 1024)
+    guided = config["guidance_embeds"]
+    return BaseModel(
+        id=name,
+        name=name,
+        source=source,
+        limits=_limits(
+            side, max(64, side // 4), 2 * side, 28 if guided else 4, 3.5 if guided else 0.0
+        ),
+        shapes=shapes_for(side),
+        licence="see its model card",
+        gated=False,
+        max_sequence_length=512 if guided else 256,
+        weight_bytes=_weight_bytes(config),
+        config=config,
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise BaseModelUnavailable(
+            f"{path.parent.parent} is no diffusers folder: no {path.parent.name}/{path.name} in it."
+        )
+    config: dict[str, Any] = json.loads(path.read_text())
+    return config
+
+
+def _weight_bytes(config: Mapping[str, Any]) -> int:
+    """Two bytes a weight of the transformer, and 10 GB for the text encoders of FLUX.1."""
+    weights = sum(rows * columns for rows, columns in targets(config).values())
+    return 2 * weights + (9_900_000_000 if config["joint_attention_dim"] == 4096 else 0)
+
+
+def _download(repo: str, file: str, settings: Settings) -> str:
+    token = settings.hf_token.get_secret_value() if settings.hf_token else None
+    try:
+        path: str = hf_hub_download(repo, file, token=token)
+        return path
+    except (
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        HFValidationError,
+        EntryNotFoundError,
+    ) as error:
+        raise hub_error(repo, error) from None
+
+
+def hub_error(repo: str, error: Exception) -> BaseModelUnavailable:
+    """What kept us from the Hub, in one sentence with the way out."""
+    page = f"https://huggingface.co/{repo}"
+    if isinstance(error, GatedRepoError):
+        return BaseModelUnavailable(
+            f"{repo} is behind a licence that this token has not accepted.",
+            f"Accept it at {page}, then set HF_TOKEN (https://huggingface.co/settings/tokens).",
+        )
+    if isinstance(error, LocalEntryNotFoundError):
+        return BaseModelUnavailable(
+            f"{repo} is not on this disk, and the Hub could not be reached.",
+            "Connect once to download it, or set FLUXUI_BASE_MODEL=tiny.",
+        )
+    if isinstance(error, (RepositoryNotFoundError, HFValidationError, EntryNotFoundError)):
+        return BaseModelUnavailable(
+            f"There is no FLUX model {repo!r} that we can see.",
+            f"Check the name, or set HF_TOKEN if it is private. Known: {', '.join(CATALOGUE)}.",
+        )
+    return BaseModelUnavailable(f"The Hub refused {repo}.", f"Is HF_TOKEN still valid? See {page}.")
