@@ -7,6 +7,7 @@ line of JSON. This module reads and writes bytes; it opens no file.
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,10 @@ Texts = dict[int, str]  # document id → its JSON
 Changes = Mapping[int, "str | None"]  # None: removed
 
 _MARK = b"\x1e"
+_DOCUMENT = re.compile(rb'"(\d+)": (\{.*\}),?')
+_TABLE = re.compile(rb'\{?("(?:[^"\\]|\\.)*"): \{')
+_ENDS = (b"}}", b"{}")
+_BETWEEN = (*_ENDS, b"},", b"")
 
 
 @dataclass(frozen=True)
@@ -92,10 +97,37 @@ def parse(data: bytes) -> Parsed:
 
 
 def _parse_head(head: bytes) -> tuple[dict[str, Texts], bool]:
+    tables, whole = _parse_lines(head)
+    if whole or not head:
+        return tables, True
     try:
-        return (texts_of(json.loads(head)) if head.strip() else {}), True
+        return texts_of(json.loads(head)), True  # as stock TinyDB writes it
     except (ValueError, RecursionError):
-        return {}, False
+        return tables, False
+
+
+def _parse_lines(head: bytes) -> tuple[dict[str, Texts], bool]:
+    """What `dump` wrote, a line at a time: faster than all at once, and damage stays local."""
+    tables: dict[str, Texts] = {}
+    texts: Texts = {}
+    lines = head.rstrip(b"\n").split(b"\n")
+    whole = lines[-1] in _ENDS
+    for line in lines:
+        if (found := _DOCUMENT.fullmatch(line)) and _is_json(found[2]):
+            texts[int(found[1])] = found[2].decode()
+        elif found := _TABLE.fullmatch(line):
+            texts = tables.setdefault(json.loads(found[1]), {})
+        elif line not in _BETWEEN:
+            whole = False
+    return tables, whole
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _checked(line: bytes) -> tuple[str, Changes] | None:

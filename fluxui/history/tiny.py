@@ -25,6 +25,7 @@ from fluxui.history import Page, Query
 from fluxui.history.journal import JournalStorage, JournalTable
 
 TABLE = "generations"
+ANSWERS = 16
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +63,8 @@ class TinyHistory:
         self._keys: dict[str, str] = {}
         self._removed: dict[str, int] = {}
         self._images = 0
+        # What queries found since the last change: paging asks the same one again and again.
+        self._answers: dict[Query, tuple[list[int], int]] = {}
         for document in self._table:
             if row := _row(document):
                 self._enter(document.doc_id, row)
@@ -156,6 +159,13 @@ class TinyHistory:
         """The ids, ascending, and how many images they have."""
         if query == Query():
             return self._order, self._images
+        if query not in self._answers:
+            if len(self._answers) >= ANSWERS:
+                self._answers.clear()
+            self._answers[query] = self._search(query)
+        return self._answers[query]
+
+    def _search(self, query: Query) -> tuple[list[int], int]:
         words = _folded(query.words).split()
         found = []
         images = 0
@@ -167,6 +177,7 @@ class TinyHistory:
         return found, images
 
     def _enter(self, doc_id: int, row: _Row) -> None:
+        self._answers.clear()
         self._rows[doc_id] = row
         self._doc_ids[row.job_id] = doc_id
         if row.idempotency_key:
@@ -174,6 +185,7 @@ class TinyHistory:
         self._images += row.images
 
     def _leave(self, doc_id: int) -> None:
+        self._answers.clear()
         row = self._rows.pop(doc_id)
         del self._doc_ids[row.job_id]
         self._keys.pop(row.idempotency_key, None)

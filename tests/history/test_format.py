@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from fluxui.history.format import Texts, apply, dump, parse, record
@@ -63,6 +65,26 @@ def test_a_file_of_something_else_is_not_whole(head: bytes) -> None:
 def test_records_behind_an_unreadable_base_are_kept() -> None:
     found = parse(b"{garbage" + record("generations", {7: '{"a":1}'}))
     assert (found.tables, found.whole) == ({"generations": {7: '{"a":1}'}}, False)
+
+
+def test_a_damaged_line_of_the_base_costs_that_document_alone() -> None:
+    texts: Texts = {number: f'{{"number":{number}}}' for number in range(1, 50)}
+    data = dump({"generations": texts, "other": {}})
+    for at in range(data.index(b'"1"'), data.index(b"\n}")):
+        found = parse(bytes([*data[:at], data[at] ^ 0x80, *data[at + 1 :]]))
+        assert not found.whole
+        lost = texts.items() - found.tables["generations"].items()
+        assert len(lost) == (2 if data[at : at + 1] == b"\n" else 1), at
+        cut = parse(data[:at])
+        assert not cut.whole and cut.tables["generations"].items() <= texts.items()
+
+
+@pytest.mark.parametrize(
+    "tables", [{}, {"t": {}}, {"t": {}, "u": {}}, {'"q\\"': {1: '{"a":"},"}'}, "u": {7: "{}"}}]
+)
+def test_what_is_dumped_is_parsed(tables: dict[str, Texts]) -> None:
+    assert parse(dump(tables)).tables == tables
+    assert json.loads(dump(tables)).keys() == tables.keys()
 
 
 def test_an_empty_file_is_an_empty_database() -> None:
