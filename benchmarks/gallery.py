@@ -1,0 +1,107 @@
+"""One page of the gallery, out of 50,000 pictures: python -m benchmarks.gallery [--json FILE]
+
+The history is real, and so are the HTTP server and the signing of a bucket's URLs. No pipeline is
+loaded, no browser takes part, and no bucket is contacted: signing needs none.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import uvicorn
+
+from benchmarks.history import fill
+from benchmarks.timing import arguments, milliseconds, summary, tell
+from fluxui import gallery
+from fluxui.api import build_api
+from fluxui.history import Query
+from fluxui.history.tiny import TinyHistory
+from fluxui.settings import Settings
+from fluxui.storage.s3 import S3Storage
+from fluxui.studio import Studio, open_studio
+
+RECORDS = 50_000
+TIMES = 50
+TARGET = 100.0  # milliseconds, at the server
+BUCKET = Settings(
+    s3_bucket_name="pictures",
+    s3_region="us-east-1",
+    aws_access_key_id="not-a-key",
+    aws_secret_access_key="not-a-secret",
+)
+
+
+def main() -> None:
+    given = arguments(__doc__).parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        fill(Path(folder) / "history.json", RECORDS)
+        studio = open_studio(Settings(data_dir=Path(folder), base_model="tiny"))
+        with served(studio) as client:
+            calls = pages(studio) | requests(client)
+            rows = {name: summary(list(timed(call))) for name, call in calls.items()}
+        studio.close()
+        bucket = gallery_of_a_bucket(Path(folder))
+        rows["a bucket's page, every URL signed"] = summary(list(timed(bucket)))
+    worst = max(row["median"] for row in rows.values())
+    tell(rows, given.json, records=f"{RECORDS:,}", target=f"{TARGET:.0f}", worst=f"{worst:.1f}")
+
+
+def timed(call: Callable[[], object]) -> Iterator[float]:
+    call()  # the first one imports
+    return (milliseconds(call) for _ in range(TIMES))
+
+
+def pages(studio: Studio) -> dict[str, Callable[[], object]]:
+    """The page as the gallery tab asks for it."""
+    middle = studio.page(cursor=str(RECORDS // 2)).cursor
+    assert len(studio.gallery().cards) == gallery.PAGE_SIZE
+    return {
+        "Studio.gallery, newest": lambda: studio.gallery(),
+        "Studio.gallery, in the middle": lambda: studio.gallery(cursor=middle),
+        "Studio.gallery, one LoRA": lambda: studio.gallery(Query(model_id="style-7")),
+        "Studio.gallery, two words": lambda: studio.gallery(Query(words="lantern 77")),
+    }
+
+
+def requests(client: httpx2.Client) -> dict[str, Callable[[], object]]:
+    """The same page over HTTP, with all that a script gets to know."""
+
+    def get(address: str) -> object:
+        answer = client.get(address).raise_for_status().json()
+        assert len(answer["generations"]) == gallery.PAGE_SIZE
+        return answer
+
+    return {
+        "GET /api/generate/": lambda: get("/api/generate/"),
+        "GET /api/generate/?q=lantern": lambda: get("/api/generate/?q=lantern"),
+        "GET /api/generate/?model_id=style-7": lambda: get("/api/generate/?model_id=style-7"),
+    }
+
+
+@contextmanager
+def served(studio: Studio) -> Iterator[httpx2.Client]:
+    server = uvicorn.Server(uvicorn.Config(build_api(studio), port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    with httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        yield client
+    server.should_exit = True
+    thread.join()
+
+
+def gallery_of_a_bucket(folder: Path) -> Callable[[], object]:
+    history, storage = TinyHistory(folder / "history.json"), S3Storage(BUCKET)
+    return lambda: gallery.page(history, storage, Query())
+
+
+if __name__ == "__main__":
+    main()
