@@ -24,7 +24,8 @@ from fluxui.loras.library import Lora
 from fluxui.queue import Phase
 from fluxui.request import DEFAULT_WEIGHT, GenerationForm, invalid_request
 from fluxui.settings import Settings
-from fluxui.studio import Moment, Studio, open_studio
+from fluxui.studio import Studio, open_studio
+from fluxui.watch import Moment
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -6,24 +6,20 @@ knows no HTTP, no HTML and no Gradio.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from fluxui import gallery, trash
 from fluxui.errors import (
-    GenerationNotFound,
     IdempotencyConflict,
     IllegalTransition,
     LoraMisfit,
     WorkerLost,
 )
-from fluxui.estimate import Pace, pace
 from fluxui.gallery import Card, GalleryPage
 from fluxui.generation import (
     Failure,
@@ -37,7 +33,7 @@ from fluxui.history.tiny import TinyHistory
 from fluxui.loras.library import Library, Lora
 from fluxui.pipeline import Pipeline, get_pipeline
 from fluxui.pipeline.base_models import BaseModel
-from fluxui.queue import Cancelling, Phase, Progress, Queue
+from fluxui.queue import Cancelling, Progress, Queue
 from fluxui.queue.local import LocalQueue
 from fluxui.request import GenerationForm, GenerationRequest, LoraRef
 from fluxui.settings import Settings
@@ -46,20 +42,11 @@ from fluxui.storage.local import LocalStorage
 from fluxui.storage.s3 import S3Storage
 from fluxui.storage.spool import SpooledStorage
 from fluxui.system import System, queue_facts, storage_facts, versions
+from fluxui.watch import Moment, Watch
 from fluxui.worker import Worker
 
 MAX_ATTEMPTS = 2
-WATCH_SECONDS = 0.25
 CANCEL_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Moment:
-    """What a watcher sees now; `seconds_left` is None as long as nothing was measured."""
-
-    generation: Generation
-    progress: Progress | None
-    seconds_left: float | None
 
 
 @dataclass(frozen=True)
@@ -91,6 +78,7 @@ class Studio:
         self._storage = storage
         self._history = history
         self._queue = queue
+        self._watch = Watch(pipeline.base_model.id, history, queue)
         self._admission = threading.Lock()
         self._started = time.monotonic()
 
@@ -156,10 +144,7 @@ class Studio:
 
     def estimate(self, form: GenerationForm) -> float | None:
         """Seconds for this request on this machine, from what it painted before."""
-        return self._pace().seconds(form.admit(self.base_model.limits))
-
-    def _pace(self) -> Pace:
-        return pace(self.base_model.id, self._history)
+        return self._watch.pace().seconds(form.admit(self.base_model.limits))
 
     # What became of them
 
@@ -172,39 +157,15 @@ class Studio:
 
     def jobs(self) -> list[Generation]:
         """Those that run, then those that wait, in order."""
-        found = []
-        for job_id in self._queue.jobs():
-            with suppress(GenerationNotFound):  # deleted since
-                found.append(self.get(job_id))
-        return found
+        return self._watch.jobs()
 
-    async def watch(self, job_id: str) -> AsyncIterator[Moment]:
-        """What changes, at most four times a second, up to and including the end."""
-        seen: Moment | None = None
-        while True:
-            moment = await asyncio.to_thread(self._moment, job_id)
-            if moment != seen:
-                seen = moment
-                left = await asyncio.to_thread(self._left, moment)
-                yield replace(moment, seconds_left=left)
-            if moment.generation.status.ended:
-                return
-            await asyncio.sleep(WATCH_SECONDS)
+    def moment(self, job_id: str) -> Moment:
+        """How one stands now. Raises GenerationNotFound."""
+        return self._watch.moment(job_id)
 
-    def _moment(self, job_id: str) -> Moment:
-        # Progress first: the record is in its last state before the progress goes.
-        progress = self.progress(job_id)
-        return Moment(self.get(job_id), progress, None)
-
-    def _left(self, moment: Moment) -> float | None:
-        known, progress = self._pace(), moment.progress
-        own = known.seconds(moment.generation.request)
-        if own is None or progress is None:
-            return None
-        if progress.phase is Phase.waiting:
-            before = self.jobs()[: progress.ahead]
-            return own + sum(known.seconds(one.request) or 0 for one in before)
-        return own * (1 - progress.fraction)
+    def watch(self, job_id: str) -> AsyncIterator[Moment]:
+        """How it goes on, until its end. Raises GenerationNotFound."""
+        return self._watch.moments(job_id)
 
     def cancel(self, job_id: str) -> Generation:
         """Stop this one, in whatever state it is. Raises IllegalTransition if it has ended."""

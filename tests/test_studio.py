@@ -26,7 +26,8 @@ from fluxui.request import GenerationForm
 from fluxui.settings import Settings
 from fluxui.storage import folder_of, record_key
 from fluxui.storage.local import LocalStorage
-from fluxui.studio import Moment, Studio
+from fluxui.studio import Studio
+from fluxui.watch import Moment
 from tests.conftest import FakePipeline, make_studio, paint, wait
 
 

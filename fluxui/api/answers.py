@@ -18,8 +18,8 @@ from fluxui.generation import Failure, Generation, LoraUse, Status
 from fluxui.loras.library import Lora
 from fluxui.queue import Progress
 from fluxui.request import LoraRef, Weight
-from fluxui.studio import Moment
 from fluxui.system import QueueFacts, System
+from fluxui.watch import Moment
 
 Words = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
 
@@ -189,7 +189,15 @@ class Cancellation(Answer):
 
 class Deleted(Answer):
     id: str
-    message: str
+    deleted: Literal[True] = True
+
+
+class ModelDeleted(Answer):
+    """`images` were painted with it, and stay."""
+
+    model_id: str
+    deleted: Literal[True] = True
+    images: int
 
 
 class FitAnswer(Answer):
@@ -198,7 +206,7 @@ class FitAnswer(Answer):
     model_config = ConfigDict(from_attributes=True)
 
     format: str
-    rank: int | None
+    rank: int
     alpha: float | None
     base_family: str
     layers: int
@@ -208,9 +216,10 @@ class FitAnswer(Answer):
 
 
 class ModelAnswer(Answer):
-    """A LoRA. `size` in bytes; `built_in` ones came with fluxui."""
+    """A LoRA. `size` in bytes; `built_in` ones came with fluxui; `sha256` is of its tensors,
+    "" before it was read once. `training` is what the file says of how it was made."""
 
-    id: str
+    model_id: str
     name: str
     trigger_words: tuple[str, ...]
     default_weight: float
@@ -220,24 +229,25 @@ class ModelAnswer(Answer):
     sha256: str
     added: datetime
     fit: FitAnswer
+    training: dict[str, str]
     preview: str = Field(description="A URL; 404 there if it has no preview")
 
     @classmethod
     def of(cls, lora: Lora, urls: Urls) -> ModelAnswer:
-        names = ("name", "trigger_words", "default_weight", "notes", "built_in", "size", "sha256")
+        told = {name: getattr(lora, name) for name in _TOLD}
+        preview = f"{urls.model(lora.model_id)}/preview"
         return cls(
-            id=lora.model_id,
-            added=lora.added,
             fit=FitAnswer.model_validate(lora.fit),
-            preview=f"{urls.model(lora.model_id)}/preview",
-            **{name: getattr(lora, name) for name in names},
+            training=dict(lora.training),
+            preview=preview,
+            **told,
         )
 
 
-class ModelList(Answer):
-    """Every LoRA there is, by name, those that do not fit included."""
-
-    models: list[ModelAnswer]
+_TOLD = (
+    *("model_id", "name", "trigger_words", "default_weight", "notes"),
+    *("built_in", "size", "sha256", "added"),
+)
 
 
 class ModelChange(BaseModel):

@@ -24,7 +24,8 @@ from fluxui.api.routes import adder, urls_of
 from fluxui.generation import Generation, Status
 from fluxui.history import Query as Search
 from fluxui.request import GenerationForm
-from fluxui.studio import Moment, Studio
+from fluxui.studio import Studio
+from fluxui.watch import Moment
 
 MAX_PAGE = 200
 # Milliseconds until a browser that lost the stream asks again.
@@ -98,15 +99,15 @@ class Generations:
             images=page.images,
         )
 
-    async def get_generation(self, job_id: str, request: Request) -> GenerationAnswer:
+    def get_generation(self, job_id: str, request: Request) -> GenerationAnswer:
         """Where it stands. `output_paths` are URLs that open, once it is completed."""
-        moment = await anext(self._studio.watch(job_id))
+        moment = self._studio.moment(job_id)
         return GenerationAnswer.of(moment, urls_of(self._studio, request))
 
     def delete_generation(self, job_id: str) -> Deleted:
         """Stop it if it runs, then remove its pictures and its record."""
         self._studio.delete(job_id)
-        return Deleted(id=job_id, message="The generation and its pictures were deleted.")
+        return Deleted(id=job_id)
 
     def cancel_generation(self, job_id: str, request: Request) -> Cancellation:
         """Stop it, waiting or running. 409 if it has ended already."""

@@ -1,0 +1,90 @@
+"""How a generation stands now, and a stream of that until it has ended.
+
+It looks; it changes nothing. What it tells is the record, the queue's progress and what the
+estimate makes of both. It knows no HTTP, no Gradio and no visitor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from fluxui.errors import GenerationNotFound
+from fluxui.estimate import Pace, pace
+from fluxui.generation import Generation
+from fluxui.history import History
+from fluxui.queue import Phase, Progress, Queue
+
+TELL_SECONDS = 0.25
+LOOK_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a watcher sees now; `seconds_left` is None as long as nothing was measured."""
+
+    generation: Generation
+    progress: Progress | None
+    seconds_left: float | None
+
+
+class Watch:
+    """The eyes of one studio. Any number of watchers may look at once."""
+
+    def __init__(self, base_model: str, history: History, queue: Queue) -> None:
+        self._base_model = base_model
+        self._history = history
+        self._queue = queue
+
+    def pace(self) -> Pace:
+        return pace(self._base_model, self._history)
+
+    def jobs(self) -> list[Generation]:
+        """Those that run, then those that wait, in order."""
+        found = []
+        for job_id in self._queue.jobs():
+            with suppress(GenerationNotFound):  # deleted since
+                found.append(self._history.get(job_id))
+        return found
+
+    def moment(self, job_id: str) -> Moment:
+        """Raises GenerationNotFound."""
+        return self._moment(job_id, self.pace())
+
+    async def moments(self, job_id: str) -> AsyncIterator[Moment]:
+        """What changes, at most four times a second, and the end at once."""
+        known = await asyncio.to_thread(self.pace)
+        while True:
+            seen = self._queue.progress(job_id)
+            moment = await asyncio.to_thread(self._moment, job_id, known)
+            yield moment
+            if moment.generation.status.ended:
+                return
+            await self._news(job_id, seen)
+
+    def _moment(self, job_id: str, known: Pace) -> Moment:
+        # Progress first: the record is in its last state before the progress goes.
+        progress = self._queue.progress(job_id)
+        generation = self._history.get(job_id)
+        left = self._left(generation, progress, known) if progress else None
+        return Moment(generation, progress, left)
+
+    async def _news(self, job_id: str, seen: Progress | None) -> None:
+        """Wait until there is something new to tell. Looks into memory only."""
+        told = time.monotonic()
+        while (progress := self._queue.progress(job_id)) is not None:
+            if progress != seen and time.monotonic() - told >= TELL_SECONDS:
+                return
+            await asyncio.sleep(LOOK_SECONDS)
+        if seen is None:  # not in this queue: nothing here says when to look again
+            await asyncio.sleep(TELL_SECONDS)
+
+    def _left(self, generation: Generation, progress: Progress, known: Pace) -> float | None:
+        own = known.seconds(generation.request)
+        if own is None or progress.phase is not Phase.waiting:
+            return own and own * (1 - progress.fraction)
+        before = self.jobs()[: progress.ahead]
+        return own + sum(known.seconds(one.request) or 0 for one in before)
