@@ -13,7 +13,7 @@ from typing import Annotated
 
 from fastapi import FastAPI, Form, Request, Response, UploadFile
 
-from fluxui.api.answers import Deleted, ModelAnswer, ModelChange, ModelList
+from fluxui.api.answers import ModelAnswer, ModelChange, ModelDeleted
 from fluxui.api.routes import UploadRoute, adder, urls_of
 from fluxui.errors import NotFound
 from fluxui.studio import Studio
@@ -36,10 +36,10 @@ class Models:
         upload = adder(api, "models", route_class_override=UploadRoute)
         upload("POST", "/api/models/", self.import_model, status_code=201)
 
-    def list_models(self, request: Request) -> ModelList:
-        """Every LoRA there is."""
+    def list_models(self, request: Request) -> list[ModelAnswer]:
+        """Every LoRA there is, by name, those that do not fit included."""
         urls = urls_of(self._studio, request)
-        return ModelList(models=[ModelAnswer.of(lora, urls) for lora in self._studio.loras()])
+        return [ModelAnswer.of(lora, urls) for lora in self._studio.loras()]
 
     def get_model(self, model_id: str, request: Request) -> ModelAnswer:
         """One LoRA, and how it fits the base model."""
@@ -59,11 +59,10 @@ class Models:
         lora = self._studio.update_lora(model_id.rstrip("/"), **said)
         return ModelAnswer.of(lora, urls_of(self._studio, request))
 
-    def delete_model(self, model_id: str) -> Deleted:
+    def delete_model(self, model_id: str) -> ModelDeleted:
         """Remove a LoRA. The pictures that were painted with it stay."""
         name = model_id.rstrip("/")
-        used = self._studio.delete_lora(name)
-        return Deleted(id=name, message=f"Deleted. {used} pictures painted with it stay.")
+        return ModelDeleted(model_id=name, images=self._studio.delete_lora(name))
 
     def import_model(
         self,
