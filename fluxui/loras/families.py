@@ -12,6 +12,7 @@ Shape = tuple[int, ...]
 
 FLUX1 = "FLUX.1"
 FLUX1_WIDTH = 3072
+_OTHER_WIDTH = "a FLUX that is"
 
 # In this order: the first whose pattern is in any name. What several families share comes last.
 _BY_NAME = tuple(
@@ -55,6 +56,11 @@ def family_of(shapes: Mapping[str, Shape]) -> str:
     return _flux(shapes)
 
 
+def is_kin(family: str) -> bool:
+    """Whether its layers have FLUX.1's names, whatever their sizes."""
+    return family == FLUX1 or family.startswith(_OTHER_WIDTH)
+
+
 def _any(pattern: re.Pattern[str], names: Iterable[str]) -> bool:
     return any(pattern.search(name) for name in names)
 
@@ -87,7 +93,7 @@ def _flux(shapes: Mapping[str, Shape]) -> str:
             return "HunyuanVideo"
         if double > 19:
             return "Qwen-Image"
-    return FLUX1 if width in (0, FLUX1_WIDTH) else f"a FLUX that is {width} wide"
+    return FLUX1 if width in (0, FLUX1_WIDTH) else f"{_OTHER_WIDTH} {width} wide"
 
 
 def width_of(shapes: Mapping[str, Shape]) -> int:

@@ -232,7 +232,7 @@ def inspect(stream: BinaryIO, size: int, targets: Targets, base_name: str) -> tu
     }
     verdict = f"Fits {base_name}: {len(found.layers)} of {len(targets)} layers."
     if found.left_out:
-        verdict += f" Its text encoder part ({len(found.left_out)} tensors) is left out."
+        verdict += f" Its text encoder part is left out ({len(found.left_out)} tensors)."
     fit = Fit(
         format=found.format,
         rank=max(ranks),

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fluxui.errors import LoraMisfit, LoraUnreadable
-from fluxui.loras.families import FLUX1, family_of
+from fluxui.loras.families import FLUX1, family_of, is_kin
 
 Shape = tuple[int, ...]
 Targets = Mapping[str, tuple[int, int]]
@@ -220,7 +220,7 @@ def _role(key: str, shapes: Mapping[str, Shape]) -> tuple[str, str]:
 
 def _refusal(shapes: Mapping[str, Shape], key: str = "") -> LoraMisfit:
     family = family_of(shapes)
-    if family not in ("", FLUX1):
+    if family and not is_kin(family):
         return LoraMisfit(f"This is {family}, not a LoRA for FLUX.1.")
     if not key:
         return LoraMisfit("This file holds no LoRA for the picture model.")

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Protocol
 
 from fluxui.errors import InvalidRequest, LoraMisfit, LoraNotFound, LoraUnreadable, ObjectNotFound
+from fluxui.loras.families import is_kin
 from fluxui.loras.files import (
     CARD,
     MODELS,
@@ -123,7 +124,7 @@ class Library:
         with opened(source) as (stream, size):
             fit, _ = inspect(stream, size, self._targets, self._base.name)
             stream.seek(0)
-            if not fit.fits and "FLUX" not in fit.base_family:
+            if not fit.fits and not is_kin(fit.base_family):
                 raise LoraMisfit(fit.verdict)
             chosen = self._new_id(model_id, source)
             key = f"{MODELS}{chosen}/{PurePosixPath(chosen).name}{SUFFIX}"
@@ -277,21 +278,20 @@ class Library:
     def _local(self, file: File) -> Path:
         if file.built_in:
             return Path(file.key)
+        copy = self._cache / f"{file.stamp}{SUFFIX}"
+        if copy.is_file():
+            return copy
         with self._opened(file) as stream:
             own = getattr(stream, "name", None)
             if isinstance(own, str) and Path(own).is_file():
                 return Path(own)  # the storage is a folder of this machine
-            return self._downloaded(file, stream)
+            return self._downloaded(stream, copy)
 
-    def _downloaded(self, file: File, stream: BinaryIO) -> Path:
-        """A copy named by the file's stamp: whole, or not there."""
-        target = self._cache / f"{file.stamp}{SUFFIX}"
-        if target.is_file():
-            return target
+    def _downloaded(self, stream: BinaryIO, copy: Path) -> Path:
+        """Whole, or not there."""
         self._cache.mkdir(parents=True, exist_ok=True)
         draft = self._cache / f"{uuid.uuid4().hex}.part"
-        with draft.open("wb") as copy:
+        with draft.open("wb") as file:
             while chunk := stream.read(_CHUNK):
-                copy.write(chunk)
-        draft.replace(target)
-        return target
+                file.write(chunk)
+        return draft.replace(copy)
