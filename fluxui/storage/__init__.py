@@ -44,7 +44,7 @@ class Storage(Protocol):
         """A URL that a browser opens without us, valid at most an hour; None if there is none."""
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        """Everything under `prefix`, by key."""
+        """Everything under `prefix`, by key; SeaweedFS alone puts `a/b` before `a-b`."""
 
     def delete(self, key: str) -> None:
         """Remove; a key that holds nothing is no error."""

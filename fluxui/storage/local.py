@@ -45,6 +45,7 @@ class LocalStorage:
             raise explain(error) from error
 
     def url(self, key: str, seconds: int = 3600) -> str | None:
+        check_key(key)
         return None
 
     def list(self, prefix: str) -> Iterator[StoredObject]:

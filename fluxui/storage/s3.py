@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 MAX_URL_SECONDS = 3600
 CONNECTIONS = 16
+CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 3, 10, 5
 R2 = ".r2.cloudflarestorage.com"
 
 _KEYS = "Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
@@ -173,14 +174,15 @@ def _connect(settings: Settings) -> S3Client:
     endpoint = settings.s3_endpoint_url
     config = Config(
         signature_version="s3v4",  # else URLs for us-east-1 are signed the old way
-        connect_timeout=3,
-        read_timeout=10,
-        retries={"mode": "standard", "total_max_attempts": 5},
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         max_pool_connections=CONNECTIONS,
         # R2 and others refuse the checksums that boto3 adds by itself.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        s3={"addressing_style": "path" if endpoint else "auto"},
+        # "virtual": the host names the region, which a signed URL needs outside of us-east-1.
+        s3={"addressing_style": "path" if endpoint else "virtual"},
     )
     try:
         return boto3.session.Session().client(

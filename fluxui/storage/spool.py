@@ -97,13 +97,10 @@ class SpooledStorage:
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         with self._lock:
-            items = sorted(self._line.values(), key=lambda item: item.key)
-        here = [_listed(item) for item in items if item.key.startswith(prefix)]
-        last = ""
-        for found in heapq.merge(here, self._primary.list(prefix), key=lambda found: found.key):
-            if found.key != last:
-                yield found
-            last = found.key
+            items = [item for item in self._line.values() if item.key.startswith(prefix)]
+        here = {item.key: StoredObject(item.key, item.size, item.since) for item in items}
+        there = (found for found in self._primary.list(prefix) if found.key not in here)
+        return heapq.merge(sorted(here.values(), key=_key), there, key=_key)
 
     def delete(self, key: str) -> None:
         with self._lock:
@@ -190,5 +187,5 @@ class SpooledStorage:
         return True
 
 
-def _listed(item: _Waiting) -> StoredObject:
-    return StoredObject(item.key, item.size, item.since)
+def _key(found: StoredObject) -> str:
+    return found.key
