@@ -1,0 +1,68 @@
+"""What one open page shows: which generation is on the stage, which LoRAs lie on the form.
+
+It lives on the server, one for each load of the page (gr.State), and is changed in place by that
+page's handlers. A new load starts with an empty one: what lasts is in the history.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fluxui.generation import Generation, Image
+from fluxui.history import Query
+from fluxui.request import MAX_LORAS
+from fluxui.ui.as_code import DEFAULT_ADDRESS
+
+
+@dataclass
+class GalleryDesk:
+    """Where in the gallery: the filter, the way back as (cursor, pictures before), the detail."""
+
+    query: Query = field(default_factory=Query)
+    stack: list[tuple[str, int]] = field(default_factory=lambda: [("", 0)])
+    shown: tuple[str, int] | None = None
+    notice: str = ""
+
+
+@dataclass
+class Desk:
+    """`shown` is the generation on the stage, `index` the picture of it in the frame.
+
+    `twin` is the generation that `shown` is compared with, or "". `watcher` counts up with each
+    watcher that starts, so that an older one stops. `address` is where the browser sees us.
+    """
+
+    shown: str = ""
+    index: int = 1
+    twin: str = ""
+    notice: str = ""
+    watcher: int = 0
+    address: str = DEFAULT_ADDRESS
+    language: str = "curl"
+    loras: list[str] = field(default_factory=lambda: [""] * MAX_LORAS)
+    gallery: GalleryDesk = field(default_factory=GalleryDesk)
+    lora: str = ""
+    lora_words: str = ""
+
+    @property
+    def active(self) -> str:
+        """The generation whose progress the stage follows."""
+        return self.twin or self.shown
+
+    def show(self, job_id: str, index: int = 1) -> None:
+        """Put a generation on the stage, one of its pictures in the frame."""
+        self.shown, self.index = job_id, index
+        self.twin = self.notice = ""
+
+    def place(self, model_id: str) -> int | None:
+        """Lay a LoRA on the first free place. None if it lies there, or none is free."""
+        if model_id in self.loras or "" not in self.loras:
+            return None
+        slot = self.loras.index("")
+        self.loras[slot] = model_id
+        return slot
+
+
+def framed(generation: Generation, index: int) -> Image:
+    """The picture in the frame: the one asked for, or the first."""
+    return next((one for one in generation.images if one.index == index), generation.images[0])

@@ -1,0 +1,25 @@
+"""How listeners are registered: what every one of them says to Gradio.
+
+"private" only keeps them out of the API's description; the gate is what guards the doors.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# From component to its new value; Gradio leaves what is not named as it is.
+Changes = dict[Any, Any]
+
+# A listener that starts no work: it never waits in Gradio's queue, and lays no veil on the page.
+QUIET: dict[str, Any] = {
+    "queue": False,
+    "show_progress": "hidden",
+    "api_visibility": "private",
+}
+
+# A listener that follows a generation for as long as it takes.
+WATCHING: dict[str, Any] = {
+    "concurrency_limit": None,
+    "show_progress": "hidden",
+    "api_visibility": "private",
+}

@@ -1,0 +1,211 @@
+"""The System tab and the pills of the head: what runs, why, and how it is doing.
+
+It only shows `Studio.system()`, which holds no secret, so the report can be pasted anywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import gradio as gr
+
+from fluxui.errors import FluxuiError
+from fluxui.generation import Generation
+from fluxui.queue import Progress
+from fluxui.studio import Studio
+from fluxui.system import StorageFacts
+from fluxui.system import System as Facts
+from fluxui.ui import html
+from fluxui.ui.events import QUIET, Changes
+from fluxui.ui.html import button, esc
+from fluxui.ui.stage import phase_words
+
+REFRESH_SECONDS = 2
+# What the pipeline tells of its device, in the order and the words of the card.
+DEVICE = {
+    "device": "Device",
+    "dtype": "Precision",
+    "placement": "Placement",
+    "threads": "Threads",
+    "loras_in_memory": "LoRAs at hand",
+}
+HOW_TO_FLUX = "FLUXUI_BASE_MODEL=flux1-dev python app.py"
+
+
+class System:
+    """Cards that are read again while the tab is open. Built inside it."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+        self.timer = gr.Timer(REFRESH_SECONDS, active=False)
+        with gr.Row(elem_id="system", equal_height=False):
+            self.model = self._html("s-model")
+            self.device = self._html("s-device")
+            self.storage = self._html("s-storage")
+            self.queue = self._html("s-queue")
+            self.versions = self._html("s-versions")
+
+    def _html(self, elem_id: str) -> gr.HTML:
+        return gr.HTML(elem_id=elem_id, js_on_load=html.CLICKS, apply_default_css=False)
+
+    @property
+    def outputs(self) -> list[Any]:
+        return [self.model, self.device, self.storage, self.queue, self.versions]
+
+    def wire(self) -> None:
+        """Connect the components. Call once, when all tabs are built."""
+        self.timer.tick(self.refresh, None, self.outputs, **QUIET)
+        self.queue.act(self.act, None, self.queue, **QUIET)
+
+    def refresh(self) -> Changes:
+        facts = self.studio.system()
+        base = self.studio.base_model
+        return {
+            self.model: model_card(facts, built_in=bool(base.paints)),
+            self.device: device_card(facts),
+            self.storage: storage_card(facts),
+            self.queue: self._queue(),
+            self.versions: versions_card(facts),
+        }
+
+    def wake(self, event: gr.SelectData) -> Any:
+        """The timer runs only while this tab is the open one."""
+        return gr.Timer(active=event.value == "System")
+
+    def act(self, event: gr.EventData) -> str:
+        """Cancel, in the queue's table."""
+        try:
+            self.studio.cancel(event._data["id"])
+        except FluxuiError as error:
+            gr.Info(error.message)
+        return self._queue()
+
+    def _queue(self) -> str:
+        jobs = self.studio.jobs()
+        return queue_card([(job, self.studio.progress(job.id)) for job in jobs])
+
+
+def head(facts: Facts) -> str:
+    """The name and the three pills, over the tab bar."""
+    device = facts.pipeline.get("device")
+    model = f"{facts.base_model} · {device}" if device else facts.base_model
+    waiting = facts.queue.running + facts.queue.waiting
+    queue = html.pill(f"{waiting} in queue" if waiting else "Idle")
+    return (
+        '<div class="fx-head"><span class="fx-brand">flux<b>ui</b></span><span class="fx-pills">'
+        f'<span class="fx-desktop">{html.pill(model, title=facts.reason)}</span>'
+        f"{storage_pill(facts.storage)}{queue}</span></div>"
+    )
+
+
+def storage_pill(storage: StorageFacts) -> str:
+    if storage.waiting:
+        return html.pill(f"Bucket away: {storage.waiting} waiting", "warn")
+    words = "Saved to bucket" if storage.kind == "bucket" else "Saved on this machine"
+    return html.pill(words, "ok")
+
+
+def model_card(facts: Facts, built_in: bool) -> str:
+    pipeline = facts.pipeline
+    seconds = pipeline.get("seconds_to_load")
+    loaded = f"in {html.duration(seconds)}" if seconds else "yes"
+    rows = [
+        ("Runs", f"<b>{esc(facts.base_model)}</b>"),
+        ("Why", esc(facts.reason)),
+        ("Licence", esc(facts.licence)),
+        ("Loaded", esc(loaded) if pipeline else "with the first picture"),
+    ]
+    more = ""
+    if built_in:
+        more = (
+            '<p class="fx-sub">To run FLUX.1-dev, start fluxui on a machine with a GPU:</p>'
+            f"<p><code>{HOW_TO_FLUX}</code></p>"
+            '<p class="fx-sub"><code>python -m fluxui doctor</code> says what is missing.</p>'
+        )
+    return _card("Base model", html.facts(rows) + more, "ok" if pipeline else "idle")
+
+
+def device_card(facts: Facts) -> str:
+    told = facts.pipeline
+    if not told:
+        return _card("Device", '<p class="fx-sub">Known when the base model is loaded.</p>', "idle")
+    rows = [(words, esc(told[name])) for name, words in DEVICE.items() if told.get(name)]
+    if "memory_used" in told:
+        rows.insert(1, ("Memory", _memory(told["memory_used"], told.get("memory_total"))))
+    return _card("Device", html.facts(rows), "ok")
+
+
+def _memory(used: int, total: int | None) -> str:
+    if total is None:
+        return f"{html.file_size(used)} used"
+    words = f"{html.file_size(used)} of {html.file_size(total)}"
+    return esc(words) + html.meter(used / total)
+
+
+def storage_card(facts: Facts) -> str:
+    storage = facts.storage
+    used = storage.disk_total - storage.disk_free
+    where = "bucket" if storage.kind == "bucket" else "folder"
+    state = "Everything is saved."
+    if storage.waiting:
+        size = html.file_size(storage.waiting_bytes)
+        state = f"Away. {html.counted(storage.waiting, 'file')} ({size}) wait on this machine."
+    disk = f"{html.file_size(storage.disk_free)} free of {html.file_size(storage.disk_total)}"
+    rows = [
+        ("Kept in", f"{where} <b>{esc(storage.name)}</b>"),
+        ("State", esc(state)),
+        ("Pictures", f"{facts.pictures:,}"),
+        ("LoRAs", f"{facts.loras:,}"),
+        ("Disk", esc(disk) + html.meter(used / storage.disk_total)),
+    ]
+    return _card("Storage", html.facts(rows), "warn" if storage.waiting else "ok")
+
+
+def queue_card(jobs: list[tuple[Generation, Progress | None]]) -> str:
+    count = html.tag(str(len(jobs))) if jobs else ""
+    if not jobs:
+        return _card("Queue", '<p class="fx-sub">Nothing is being painted.</p>')
+    rows = "".join(
+        f'<tr><td>{number}</td><td class="fx-clip">{esc(job.request.prompt)}</td>'
+        f'<td class="fx-wide">{esc(html.weights(job))}</td><td>{esc(_state(progress))}</td>'
+        f"<td>{button('cancel', 'Cancel', id=job.id)}</td></tr>"
+        for number, (job, progress) in enumerate(jobs, start=1)
+    )
+    table = (
+        '<table class="fx-table"><thead><tr><th>#</th><th>Prompt</th><th class="fx-wide">LoRA</th>'
+        f'<th>State</th><th><span class="fx-spoken">Actions</span></th></tr></thead>'
+        f"<tbody>{rows}</tbody></table>"
+    )
+    return _card("Queue", table, extra=count)
+
+
+def _state(progress: Progress | None) -> str:
+    if progress is None:
+        return "ending"
+    name, title, rest = phase_words(progress)
+    return rest if name == "running" else title.lower()
+
+
+def versions_card(facts: Facts) -> str:
+    rows = [(name, esc(version)) for name, version in facts.versions.items()]
+    rows.append(("Up", html.duration(facts.uptime)))
+    copy = html.copy_button("Copy report", report(facts), "Report copied")
+    return _card("Versions", html.facts(rows) + f'<div class="fx-row">{copy}</div>')
+
+
+def report(facts: Facts) -> str:
+    """Everything on this tab as lines of text."""
+    lines: list[str] = []
+    for name, value in asdict(facts).items():
+        if isinstance(value, dict):
+            lines += [f"{name}.{key}: {one}" for key, one in value.items()]
+        else:
+            lines.append(f"{name}: {value}")
+    return "\n".join(lines)
+
+
+def _card(title: str, body: str, tone: str = "", extra: str = "") -> str:
+    mark = html.dot(tone) if tone else ""
+    title_row = f'<h3 class="fx-h fx-row">{mark}{esc(title)} {extra}</h3>'
+    return f'<div class="fx-card-panel">{title_row}{body}</div>'
