@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
-from typing import cast
 
-from fluxui.api import build_api
-from fluxui.studio import Studio
+from fluxui.settings import Settings
+from tests.live import serving
+from tests.security.test_gate_matrix import KNOWN, routes
 
 OPENAPI = Path(__file__).parent / "openapi.json"
 
 
 def main() -> None:
-    api = build_api(cast(Studio, None))  # a contract needs nobody behind it
-    OPENAPI.write_text(json.dumps(api.openapi(), indent=1, sort_keys=True) + "\n")
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(data_dir=Path(folder), base_model="tiny")
+        with serving(settings) as app:
+            OPENAPI.write_text(json.dumps(app.api.openapi(), indent=1, sort_keys=True) + "\n")
+            table = sorted({f"{method} {path}" for method, path in routes(app)})
+            KNOWN.write_text("\n".join(table) + "\n")
 
 
 if __name__ == "__main__":
