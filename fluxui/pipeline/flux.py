@@ -286,7 +286,8 @@ def _open(model: BaseModel, placement: Placement, settings: Settings) -> Any:
 
     folder = model.source if Path(model.source).is_dir() else _download(model, settings)
     dtypes = {"default": getattr(torch, placement.dtype)}
-    dtypes["text_encoder_2"] = getattr(torch, placement.t5_dtype)
+    # Both overflow in fp16.
+    dtypes |= dict.fromkeys(("text_encoder_2", "vae"), getattr(torch, placement.wide_dtype))
     pipe = Diffusion.from_pretrained(
         folder, dtype=dtypes, use_safetensors=True, local_files_only=True
     )
@@ -327,7 +328,9 @@ def _place(pipe: Any, placement: Placement) -> None:
         pipe.enable_model_cpu_offload(device=device)
         pipe.vae.enable_tiling()
     else:
-        pipe.enable_group_offload(onload_device=device, offload_type="leaf_level", use_stream=True)
+        # Without a stream: with one, diffusers puts copies of its own back after each layer, and
+        # what a LoRA wrote into a layer that an error left on the device would be lost.
+        pipe.enable_group_offload(onload_device=device, offload_type="leaf_level")
         pipe.vae.enable_tiling()
 
 

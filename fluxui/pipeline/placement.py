@@ -29,14 +29,14 @@ class Offload(str, Enum):
 
 @dataclass(frozen=True)
 class Placement:
-    """How a base model runs. `dtype` is the transformer's; T5 has its own.
+    """How a base model runs. `dtype` is the transformer's; T5 and the VAE have their own.
 
     `short` says what is missing where nothing fits; then the rest is the closest there is.
     """
 
     device: str
     dtype: str
-    t5_dtype: str
+    wide_dtype: str
     offload: Offload
     note: str
     short: str = ""
@@ -47,15 +47,15 @@ def place(device: Device, weight_bytes: int) -> Placement:
     if device.kind == "cpu":
         return _on_cpu(device, weight_bytes)
     native = device.capability >= _BFLOAT16
-    # T5 overflows in fp16, so it takes twice the room there.
-    dtype, t5_dtype = ("bfloat16", "bfloat16") if native else ("float16", "float32")
+    # T5 and the VAE overflow in fp16, so they take twice the room there.
+    dtype, wide_dtype = ("bfloat16", "bfloat16") if native else ("float16", "float32")
     need = weight_bytes if native else weight_bytes * 1.3
     if device.memory >= need * _WITH_COPIES:
-        return Placement("cuda", dtype, t5_dtype, Offload.none, "Everything stays on the GPU.")
+        return Placement("cuda", dtype, wide_dtype, Offload.none, "Everything stays on the GPU.")
     offload, note = Offload.group, "Each layer visits the GPU in turn: several times slower."
     if device.memory >= need * _LARGEST_PART:
         offload, note = Offload.model, "Each part visits the GPU in turn: some seconds a picture."
-    return Placement("cuda", dtype, t5_dtype, offload, note, short=_short(device, need))
+    return Placement("cuda", dtype, wide_dtype, offload, note, short=_short(device, need))
 
 
 def _on_cpu(device: Device, weight_bytes: int) -> Placement:

@@ -13,10 +13,14 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from fluxui.errors import BaseModelDamaged, Cancelled, LoraError, OutOfMemory
+from fluxui.errors import BaseModelDamaged, BaseModelUnavailable, Cancelled, LoraError, OutOfMemory
 from fluxui.loras.canonical import read
 from fluxui.pipeline import Adapter, Step
+from fluxui.pipeline.base_models import CATALOGUE
+from fluxui.pipeline.devices import probe
 from fluxui.pipeline.flux import FluxPipeline
+from fluxui.pipeline.placement import place
+from fluxui.settings import Settings
 from tests.loras.truth import LAYOUTS, kohya, pairs, targets
 from tests.pipeline.conftest import Easel, lora, make_pipeline
 
@@ -254,3 +258,13 @@ def test_load_again_does_nothing(loaded: FluxPipeline) -> None:
     loaded.load()
     assert loaded._pipe is pipe
     assert time.monotonic() - started < 0.5
+
+
+def test_a_model_that_can_not_run_here_is_refused_before_any_download(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, base_model="flux1-dev")
+    pipeline = FluxPipeline(CATALOGUE["flux1-dev"], settings)
+    if place(probe(), pipeline.base_model.weight_bytes).short == "":
+        pytest.skip("this machine has room for FLUX.1-dev")
+    with pytest.raises(BaseModelUnavailable, match="FLUX.1-dev needs .* GB") as caught:
+        pipeline.load()
+    assert "FLUXUI_BASE_MODEL=tiny" in caught.value.hint

@@ -18,7 +18,7 @@ def cuda(memory: float, ram: float, capability: tuple[int, int]) -> Device:
 
 
 @pytest.mark.parametrize(
-    ("device", "dtype", "t5", "offload", "runs"),
+    ("device", "dtype", "wide", "offload", "runs"),
     [
         (cuda(150, 128, (9, 0)), "bfloat16", "bfloat16", Offload.none, True),  # H200
         (cuda(85, 128, (8, 0)), "bfloat16", "bfloat16", Offload.none, True),  # A100 80 GB
@@ -33,9 +33,9 @@ def cuda(memory: float, ram: float, capability: tuple[int, int]) -> Device:
         (Device("cpu", "CPU", 0, 256 * GB), "float32", "float32", Offload.none, True),
     ],
 )
-def test_flux1_dev(device: Device, dtype: str, t5: str, offload: Offload, runs: bool) -> None:
+def test_flux1_dev(device: Device, dtype: str, wide: str, offload: Offload, runs: bool) -> None:
     placement = place(device, FLUX)
-    assert (placement.dtype, placement.t5_dtype, placement.offload) == (dtype, t5, offload)
+    assert (placement.dtype, placement.wide_dtype, placement.offload) == (dtype, wide, offload)
     assert placement.device == device.kind
     assert (placement.short == "") == runs
     assert placement.note.endswith(".")
