@@ -35,13 +35,16 @@ class Page:
 
 
 class History(Protocol):
-    """One writer process. Every call that changes it returns after the record is on disk."""
+    """One writer process. Every call that changes it returns after the record is on disk.
+
+    It raises StorageFull as long as the disk is full, HistoryReadOnly once the disk has failed.
+    """
 
     def add(self, generation: Generation) -> None:
-        """Keep a new generation. Raises HistoryReadOnly."""
+        """Keep a new generation."""
 
     def replace(self, generation: Generation) -> None:
-        """Keep the next state of a generation. Raises GenerationNotFound, HistoryReadOnly."""
+        """Keep the next state of a generation. Raises GenerationNotFound."""
 
     def get(self, job_id: str) -> Generation:
         """Raises GenerationNotFound."""
@@ -56,7 +59,7 @@ class History(Protocol):
         """Newest first."""
 
     def remove(self, job_id: str) -> None:
-        """Forget a generation. Raises GenerationNotFound, HistoryReadOnly."""
+        """Forget a generation. Raises GenerationNotFound."""
 
     def close(self) -> None:
         """Compact and let go of the file."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,24 @@ def test_filters_and_their_totals(history: TinyHistory) -> None:
     assert history.page(Query(status=Status.queued)).total == 0
     history.remove(done.generations[0].id)
     assert (history.page(Query()).total, history.page(Query()).images) == (2, 2)
+    assert history.page(Query(status=Status.completed)).total == 1
+    history.add(generation("four", images=1))
+    assert history.page(Query(status=Status.completed)).total == 2
+
+
+def test_threads_add_and_read_at_once(history: TinyHistory) -> None:
+    def work(number: int) -> None:
+        made = generation(f"{number}", lora="a")
+        history.add(made)
+        history.replace(made.advance(Status.running))
+        assert made.id in [found.id for found in history.page(Query(), limit=100).generations]
+        assert history.page(Query(model_id="a")).total >= 1
+        if number % 2:
+            history.remove(made.id)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(80)))
+    assert history.page(Query()).total == len(history.unfinished()) == 40
 
 
 def test_unfinished_ones_in_order_of_admission(history: TinyHistory) -> None:
