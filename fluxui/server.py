@@ -77,8 +77,11 @@ class App:
             hosts=choose_hosts(settings),
             root_path=settings.root_path,
         )
-        # Gradio would fetch any public URL for anybody; the first route shuts that.
-        no_proxy = Route("/gradio_api/file=http{rest:path}", _no_proxy, methods=["GET", "HEAD"])
+        # Gradio would fetch any public URL for anybody; the first routes shut that.
+        no_proxy = [
+            Route(f"/gradio_api/file{sign}http{{rest:path}}", _no_proxy, methods=["GET", "HEAD"])
+            for sign in "=/"
+        ]
         return {
             "server_name": f"[{settings.host}]" if ":" in settings.host else settings.host,
             "server_port": settings.port,
@@ -94,7 +97,7 @@ class App:
             "mcp_server": False,
             "blocked_paths": [str(settings.data_dir)],
             "app_kwargs": {
-                "routes": [no_proxy, *self.api.routes],
+                "routes": [*no_proxy, *self.api.routes],
                 "openapi_url": None,
                 "exception_handlers": dict(self.api.exception_handlers),
                 "middleware": [gate],

@@ -9,8 +9,8 @@ from fastapi.testclient import TestClient
 
 from fluxui.request import MAX_PROMPT
 from fluxui.studio import Studio
-from tests.api.conftest import write
 from tests.conftest import FakePipeline, paint, wait
+from tests.lora_files import write
 
 PROMPT = {"prompt": "a red boat", "num_inference_steps": 3}
 

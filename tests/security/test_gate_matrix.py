@@ -91,10 +91,13 @@ def test_a_preflight_of_another_site_opens_nothing(live: App, stranger: httpx.Cl
 
 
 def test_gradio_fetches_no_addresses(owner: httpx.Client) -> None:
-    for method in ("GET", "HEAD"):
-        answer = owner.request(method, "/gradio_api/file=http://example.com/")
-        assert answer.status_code == 403
-    assert owner.get("/gradio_api/file=https://example.com/").status_code == 403
+    for path in (
+        "file=http://example.com/",
+        "file=https://example.com/",
+        "file/http://example.com",
+    ):
+        for method in ("GET", "HEAD"):
+            assert owner.request(method, f"/gradio_api/{path}").status_code == 403
 
 
 def test_no_file_of_ours_leaves_through_gradio(live: App, owner: httpx.Client) -> None:
