@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from tinydb import TinyDB
 from tinydb.table import Document
 
 from fluxui.errors import GenerationNotFound, HistoryDamaged
 from fluxui.generation import Generation, Status
 from fluxui.history import Page, Query
-from fluxui.history.journal import JournalStorage, JournalTable
+from fluxui.history.journal import JournalStorage
+from fluxui.history.table import JournalDatabase
 
 TABLE = "generations"
 ANSWERS = 16
@@ -42,10 +42,6 @@ class _Row:
     idempotency_key: str
 
 
-class _Database(TinyDB):
-    table_class = JournalTable
-
-
 class TinyHistory:
     """The History of `path`. `set_aside` is where a damaged file was copied to, if it was one.
 
@@ -56,7 +52,7 @@ class TinyHistory:
         storage = JournalStorage(path)
         self.set_aside = storage.set_aside
         self._lock = storage.lock
-        self._database = _Database(storage=lambda: storage)
+        self._database = JournalDatabase(storage=lambda: storage)
         self._table = self._database.table(TABLE)
         self._rows: dict[int, _Row] = {}
         self._doc_ids: dict[str, int] = {}

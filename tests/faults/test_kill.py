@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tinydb import TinyDB
 
-from fluxui.history.journal import JournalStorage, JournalTable
+from fluxui.history.journal import JournalStorage
+from fluxui.history.table import JournalDatabase
 from fluxui.storage.local import LocalStorage
 from fluxui.storage.spool import SpooledStorage
 
@@ -34,10 +34,6 @@ def acknowledged(program: str, *arguments: object) -> list[str]:
     return lines[:-1]  # the last one has no end: it was cut off, or it is empty
 
 
-class Journalled(TinyDB):
-    table_class = JournalTable
-
-
 def test_the_history_keeps_what_it_acknowledged(tmp_path: Path) -> None:
     path = tmp_path / "history.json"
     expected: dict[str, str] = {}
@@ -55,7 +51,7 @@ def test_the_history_keeps_what_it_acknowledged(tmp_path: Path) -> None:
                 flying = set()
                 expected[key] = value
                 seen += 1
-        with Journalled(path, 20_000, storage=JournalStorage) as database:
+        with JournalDatabase(path, 20_000, storage=JournalStorage) as database:
             assert database.storage.set_aside is None
             found = {doc["key"]: str(doc["value"]) for doc in database}
         kept = {key: value for key, value in expected.items() if value != "removed"}

@@ -5,13 +5,8 @@ import random
 import sys
 from pathlib import Path
 
-from tinydb import TinyDB
-
-from fluxui.history.journal import JournalStorage, JournalTable
-
-
-class Journalled(TinyDB):
-    table_class = JournalTable
+from fluxui.history.journal import JournalStorage
+from fluxui.history.table import JournalDatabase
 
 
 def say(line: str) -> None:
@@ -19,7 +14,7 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-database = Journalled(Path(sys.argv[1]), 20_000, storage=JournalStorage)  # compacts often
+database = JournalDatabase(Path(sys.argv[1]), 20_000, storage=JournalStorage)  # compacts often
 keys = {document["key"]: document.doc_id for document in database}
 say("ready")
 for number in itertools.count():

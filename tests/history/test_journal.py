@@ -20,15 +20,12 @@ from tinydb.storages import JSONStorage, MemoryStorage
 from tinydb.table import Document
 
 from fluxui.errors import HistoryLocked, HistoryReadOnly, StorageFull
-from fluxui.history.journal import JournalStorage, JournalTable
+from fluxui.history.journal import JournalStorage
+from fluxui.history.table import JournalDatabase
 
 
-class Journalled(TinyDB):
-    table_class = JournalTable
-
-
-def journal(path: Path, compact_bytes: int = 16 * 2**20) -> Journalled:
-    return Journalled(path, compact_bytes, storage=JournalStorage)
+def journal(path: Path, compact_bytes: int = 16 * 2**20) -> JournalDatabase:
+    return JournalDatabase(path, compact_bytes, storage=JournalStorage)
 
 
 @pytest.fixture(params=["memory", "stock", "journal"])
