@@ -237,13 +237,19 @@ def inspect(stream: BinaryIO, size: int, targets: Targets, base_name: str) -> tu
         format=found.format,
         rank=max(ranks),
         alpha=alphas.pop() if len(alphas) == 1 else None,
-        base_family=family_of(header.shapes) or FLUX1,
+        base_family=_family(header, base_name),
         layers=len(found.layers),
         layers_total=len(found.layers),
         fits=True,
         verdict=verdict,
     )
     return fit, header
+
+
+def _family(header: Header, base_name: str) -> str:
+    """FLUX.1's own sizes are FLUX.1's, whichever of its models runs; others belong to this one."""
+    family = family_of(header.shapes)
+    return family if family == FLUX1 else base_name
 
 
 def _unfit(header: Header, error: LoraError) -> Fit:

@@ -45,7 +45,7 @@ def refused(content: bytes) -> str:
 
 def test_the_report_of_a_kohya_file(lora_file: Write) -> None:
     fit = report(lora_file(kohya(pairs())))
-    assert fit == Fit("kohya", RANK, 2.0, "a FLUX that is 256 wide", 20, 20, True, fit.verdict)
+    assert fit == Fit("kohya", RANK, 2.0, "tiny", 20, 20, True, fit.verdict)
     assert fit.verdict == "Fits tiny: 20 of 62 layers."
 
 
