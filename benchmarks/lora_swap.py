@@ -25,7 +25,8 @@ from benchmarks.timing import Row, arguments, milliseconds, summary, tell
 from fluxui.loras.canonical import read
 from fluxui.pipeline import Adapter
 from fluxui.pipeline.adapters import Adapters
-from fluxui.pipeline.base_models import FLUX1, TINY, targets
+from fluxui.pipeline.base_models import FLUX1, TINY
+from fluxui.pipeline.targets import targets
 
 PAIRS = 15
 RANK = 16

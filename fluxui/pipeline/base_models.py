@@ -1,31 +1,22 @@
 """The catalogue of base models: where each comes from, what it can do, what it asks for.
 
-Plain values, no torch. Every layer of the transformer is known by arithmetic from its config, so
-that a LoRA can be checked against a base model that was never loaded.
+Plain values, no torch: the page shows them before anything is loaded.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-)
-
 from fluxui.errors import BaseModelUnavailable
+from fluxui.pipeline import hub
 from fluxui.pipeline.devices import Device, probe
 from fluxui.pipeline.placement import place
+from fluxui.pipeline.targets import Targets, targets
 from fluxui.request import Limits
 from fluxui.settings import Settings
 
@@ -54,15 +45,6 @@ FLUX1: dict[str, Any] = {
     "guidance_embeds": True,
 }
 
-# Every file of weights that painting needs, under the names of the FLUX.1 repositories.
-WEIGHTS = (
-    "model_index.json",
-    "vae/diffusion_pytorch_model.safetensors",
-    "text_encoder/model.safetensors",
-    *(f"text_encoder_2/model-0000{k}-of-00002.safetensors" for k in (1, 2)),
-    *(f"transformer/diffusion_pytorch_model-0000{k}-of-00003.safetensors" for k in (1, 2, 3)),
-)
-
 
 @dataclass(frozen=True)
 class BaseModel:
@@ -81,54 +63,9 @@ class BaseModel:
     paints: str = ""
     reason: str = ""
 
-    def targets(self) -> dict[str, tuple[int, int]]:
+    def targets(self) -> Targets:
         """Each Linear of the transformer that a LoRA may change → (out_features, in_features)."""
         return targets(self.config)
-
-
-def targets(config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
-    """The same from the config of any FluxTransformer2DModel."""
-    width = config["num_attention_heads"] * config["attention_head_dim"]
-    embedders = {"timestep_embedder": 256, "text_embedder": config["pooled_projection_dim"]}
-    if config["guidance_embeds"]:
-        embedders["guidance_embedder"] = 256
-    found = {
-        "context_embedder": (width, config["joint_attention_dim"]),
-        "x_embedder": (width, config["in_channels"]),
-        "norm_out.linear": (2 * width, width),
-        "proj_out": (
-            config["patch_size"] ** 2 * (config["out_channels"] or config["in_channels"]),
-            width,
-        ),
-    }
-    for name, size in embedders.items():
-        found[f"time_text_embed.{name}.linear_1"] = (width, size)
-        found[f"time_text_embed.{name}.linear_2"] = (width, width)
-    for block in range(config["num_layers"]):
-        found.update(_double(f"transformer_blocks.{block}", width))
-    for block in range(config["num_single_layers"]):
-        found.update(_single(f"single_transformer_blocks.{block}", width))
-    return found
-
-
-def _double(block: str, width: int) -> Iterator[tuple[str, tuple[int, int]]]:
-    for norm in ("norm1", "norm1_context"):
-        yield f"{block}.{norm}.linear", (6 * width, width)
-    for part in ("to_q", "to_k", "to_v", "to_out.0"):
-        yield f"{block}.attn.{part}", (width, width)
-    for part in ("add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"):
-        yield f"{block}.attn.{part}", (width, width)
-    for part in ("ff", "ff_context"):
-        yield f"{block}.{part}.net.0.proj", (4 * width, width)
-        yield f"{block}.{part}.net.2", (width, 4 * width)
-
-
-def _single(block: str, width: int) -> Iterator[tuple[str, tuple[int, int]]]:
-    yield f"{block}.norm.linear", (3 * width, width)
-    for part in ("to_q", "to_k", "to_v"):
-        yield f"{block}.attn.{part}", (width, width)
-    yield f"{block}.proj_mlp", (4 * width, width)
-    yield f"{block}.proj_out", (width, 5 * width)
 
 
 def shapes_for(side: int) -> dict[str, tuple[int, int]]:
@@ -233,7 +170,7 @@ def _obstacle(model: BaseModel, device: Device, settings: Settings) -> str:
 
 def cached(model: BaseModel) -> bool:
     """Whether every file of weights lies in the Hugging Face cache."""
-    return all(isinstance(try_to_load_from_cache(model.source, name), str) for name in WEIGHTS)
+    return hub.is_cached(model.source)
 
 
 def _named(name: str, settings: Settings) -> BaseModel:
@@ -243,7 +180,7 @@ def _named(name: str, settings: Settings) -> BaseModel:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return _custom(folder.name, str(folder.absolute()), lambda file: folder / file)
-    return _custom(name, name, lambda file: Path(_download(name, file, settings)))
+    return _custom(name, name, lambda file: hub.fetch_config(name, file, settings))
 
 
 def _custom(name: str, source: str, file: Callable[[str], Path]) -> BaseModel:
@@ -285,38 +222,3 @@ def _weight_bytes(config: Mapping[str, Any]) -> int:
     """Two bytes a weight of the transformer, and 10 GB for the text encoders of FLUX.1."""
     weights = sum(rows * columns for rows, columns in targets(config).values())
     return 2 * weights + (9_900_000_000 if config["joint_attention_dim"] == 4096 else 0)
-
-
-def _download(repo: str, file: str, settings: Settings) -> str:
-    token = settings.hf_token.get_secret_value() if settings.hf_token else None
-    try:
-        path: str = hf_hub_download(repo, file, token=token)
-        return path
-    except (
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        HFValidationError,
-        EntryNotFoundError,
-    ) as error:
-        raise hub_error(repo, error) from None
-
-
-def hub_error(repo: str, error: Exception) -> BaseModelUnavailable:
-    """What kept us from the Hub, in one sentence with the way out."""
-    page = f"https://huggingface.co/{repo}"
-    if isinstance(error, GatedRepoError):
-        return BaseModelUnavailable(
-            f"{repo} is behind a licence that this token has not accepted.",
-            f"Accept it at {page}, then set HF_TOKEN (https://huggingface.co/settings/tokens).",
-        )
-    if isinstance(error, LocalEntryNotFoundError):
-        return BaseModelUnavailable(
-            f"{repo} is not on this disk, and the Hub could not be reached.",
-            "Connect once to download it, or set FLUXUI_BASE_MODEL=tiny.",
-        )
-    if isinstance(error, (RepositoryNotFoundError, HFValidationError, EntryNotFoundError)):
-        return BaseModelUnavailable(
-            f"There is no FLUX model {repo!r} that we can see.",
-            f"Check the name, or set HF_TOKEN if it is private. Known: {', '.join(CATALOGUE)}.",
-        )
-    return BaseModelUnavailable(f"The Hub refused {repo}.", f"Is HF_TOKEN still valid? See {page}.")

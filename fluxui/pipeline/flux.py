@@ -1,4 +1,5 @@
-"""FLUX through diffusers: load, place, encode, denoise, decode. The only file that knows it.
+"""FLUX through diffusers: encode, denoise, decode. `loading.py` brings it here; no other file
+knows it.
 
 One thread owns it. It is handed tensors of LoRAs and gives back pixels; it knows no file of a
 LoRA, no storage and no history.
@@ -11,15 +12,15 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fluxui.errors import BaseModelDamaged, BaseModelUnavailable, OutOfMemory
 from fluxui.pipeline import Adapter, Painting, Step
-from fluxui.pipeline.base_models import BaseModel, hub_error
+from fluxui.pipeline.base_models import BaseModel
 from fluxui.pipeline.devices import cpu, probe
-from fluxui.pipeline.placement import Offload, Placement, place
+from fluxui.pipeline.loading import fingerprint, import_torch, put_on_device, read_model
+from fluxui.pipeline.placement import place
 from fluxui.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,16 +30,6 @@ if TYPE_CHECKING:
     from fluxui.pipeline.preview import Previewer
 
 PROMPTS_KEPT = 64
-MAX_THREADS = 8  # the CPU paints with a small model: more threads only wait for each other
-# Not the single-file checkpoint that lies beside them in the same repository.
-FOLDERS = (
-    "model_index.json",
-    "scheduler/*",
-    "text_encoder*/*",
-    "tokenizer*/*",
-    "transformer/*",
-    "vae/*",
-)
 
 Encoded = tuple["Tensor", "Tensor"]
 
@@ -60,7 +51,7 @@ class FluxPipeline:
         if self._pipe is not None:
             return
         started = time.monotonic()
-        torch = _import_torch()
+        torch = import_torch()
         device = probe()
         if device.kind == "cuda" and not torch.cuda.is_available():
             device = cpu(hidden=True)
@@ -72,7 +63,7 @@ class FluxPipeline:
             )
         self._device_name = device.name
         self._device = torch.device(self._placement.device)
-        pipe = _open(self.base_model, self._placement, self._settings)
+        pipe = read_model(self.base_model, self._placement, self._settings)
         self._settle(pipe)
         self._seconds_to_load = time.monotonic() - started
 
@@ -81,14 +72,14 @@ class FluxPipeline:
         from fluxui.pipeline.adapters import Adapters
         from fluxui.pipeline.preview import fit_previewer
 
-        _place(pipe, self._placement)
+        put_on_device(pipe, self._placement)
         self._previewer: Previewer = fit_previewer(pipe.vae, self._device)
         pipe.maybe_free_model_hooks()
         self._adapters: Adapters = Adapters(
             pipe.transformer, self.base_model.targets(), self._device
         )
         self._prompts: OrderedDict[str, Encoded] = OrderedDict()
-        self._fingerprint = _fingerprint(pipe)
+        self._fingerprint = fingerprint(pipe)
         self._pipe = pipe
 
     def paint(
@@ -131,7 +122,7 @@ class FluxPipeline:
         Raises BaseModelDamaged if it is not; the next `load` begins anew.
         """
         self._pipe.maybe_free_model_hooks()
-        if not painted and _fingerprint(self._pipe) != self._fingerprint:
+        if not painted and fingerprint(self._pipe) != self._fingerprint:
             self._pipe = None
             raise BaseModelDamaged("A failure changed the base model.")
 
@@ -259,89 +250,6 @@ class FluxPipeline:
             free, total = torch.cuda.mem_get_info()
             return facts | {"memory_used": total - free, "memory_total": total}
         return facts | {"memory_used": _resident_bytes(), "threads": torch.get_num_threads()}
-
-
-def _import_torch() -> Any:
-    """torch, with a core left for the page. Waiting threads must not spin while others work."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    import torch
-
-    torch.set_num_threads(_threads())
-    return torch
-
-
-@lru_cache(maxsize=1)
-def _threads() -> int:
-    import torch
-
-    return max(1, min(torch.get_num_threads() - 1, MAX_THREADS))
-
-
-def _open(model: BaseModel, placement: Placement, settings: Settings) -> Any:
-    """The diffusers pipeline in the machine's memory. Raises BaseModelUnavailable."""
-    import torch
-
-    _hush()
-    from diffusers import FluxPipeline as Diffusion
-
-    folder = model.source if Path(model.source).is_dir() else _download(model, settings)
-    dtypes = {"default": getattr(torch, placement.dtype)}
-    # Both overflow in fp16.
-    dtypes |= dict.fromkeys(("text_encoder_2", "vae"), getattr(torch, placement.wide_dtype))
-    pipe = Diffusion.from_pretrained(
-        folder, dtype=dtypes, use_safetensors=True, local_files_only=True
-    )
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
-def _hush() -> None:
-    """Before diffusers is imported, or transformers asks for a torchvision that FLUX never uses."""
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    from diffusers.utils import logging as diffusers_logging
-
-    diffusers_logging.disable_progress_bar()
-
-
-def _download(model: BaseModel, settings: Settings) -> str:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    token = settings.hf_token.get_secret_value() if settings.hf_token else None
-    try:
-        folder: str = snapshot_download(model.source, token=token, allow_patterns=list(FOLDERS))
-        return folder
-    except (HfHubHTTPError, LocalEntryNotFoundError) as error:
-        raise hub_error(model.source, error) from None
-
-
-def _place(pipe: Any, placement: Placement) -> None:
-    import torch
-
-    device = torch.device(placement.device)
-    if placement.offload is Offload.none:
-        pipe.to(device)
-    elif placement.offload is Offload.model:
-        pipe.enable_model_cpu_offload(device=device)
-        pipe.vae.enable_tiling()
-    else:
-        # Without a stream: with one, diffusers puts copies of its own back after each layer, and
-        # what a LoRA wrote into a layer that an error left on the device would be lost.
-        pipe.enable_group_offload(onload_device=device, offload_type="leaf_level")
-        pipe.vae.enable_tiling()
-
-
-def _fingerprint(pipe: Any) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every weight: a few hundred small tuples."""
-    parts = ("transformer", "text_encoder", "text_encoder_2", "vae")
-    return {
-        f"{part}.{name}": tuple(weight.shape)
-        for part in parts
-        for name, weight in getattr(pipe, part).named_parameters()
-    }
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -15,7 +15,8 @@ from torch import Tensor
 from fluxui.errors import LoraMisfit
 from fluxui.pipeline import Adapter, Delta
 from fluxui.pipeline.adapters import Adapters, DeltaCache
-from fluxui.pipeline.base_models import TINY, targets
+from fluxui.pipeline.base_models import TINY
+from fluxui.pipeline.targets import targets
 from tests.pipeline.conftest import lora
 
 CPU = torch.device("cpu")

@@ -11,15 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import FluxTransformer2DModel
-from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from fluxui.errors import BaseModelUnavailable
-from fluxui.pipeline import base_models
+from fluxui.pipeline import base_models, hub
 from fluxui.pipeline.base_models import (
     CATALOGUE,
     TINY,
     choose_base_model,
-    hub_error,
     shapes_for,
 )
 from fluxui.pipeline.devices import Device, cpu
@@ -37,7 +35,7 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.chdir(tmp_path)
     for name in ("HF_TOKEN", "FLUXUI_BASE_MODEL"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(base_models, "try_to_load_from_cache", lambda repo, name: None)
+    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda repo, name: None)
     return Settings(data_dir=tmp_path)
 
 
@@ -100,7 +98,7 @@ def test_auto_takes_flux1_dev_where_it_runs(
     with_token = Settings(data_dir=bare.data_dir, hf_token="hf_secret")  # type: ignore[arg-type]
     chosen = choose_base_model(with_token, H200)
     assert (chosen.id, chosen.reason) == ("flux1-dev", "NVIDIA H200 has room for FLUX.1-dev.")
-    monkeypatch.setattr(base_models, "try_to_load_from_cache", lambda repo, name: f"/{name}")
+    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda repo, name: f"/{name}")
     assert choose_base_model(bare, H200).id == "flux1-dev"
 
 
@@ -128,20 +126,6 @@ def test_any_diffusers_folder(bare: Settings, tmp_path: Path) -> None:
     shutil.rmtree(folder / "vae")
     with pytest.raises(BaseModelUnavailable, match="vae/config.json"):
         choose_base_model(settings, cpu())
-
-
-def test_what_the_hub_refuses_has_a_way_out(bare: Settings) -> None:
-    class Answer:
-        headers: dict[str, str] = {}
-        request = None
-
-    gated = GatedRepoError("no", response=Answer())  # type: ignore[arg-type]
-    missing = RepositoryNotFoundError("no", response=Answer())  # type: ignore[arg-type]
-    away = LocalEntryNotFoundError("no")
-    repo = "black-forest-labs/FLUX.1-dev"
-    assert f"https://huggingface.co/{repo}" in hub_error(repo, gated).hint
-    assert "HF_TOKEN" in hub_error(repo, missing).hint
-    assert "could not be reached" in hub_error(repo, away).message
 
 
 def test_a_name_that_can_not_be_a_repository(bare: Settings) -> None:

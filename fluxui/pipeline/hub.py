@@ -1,0 +1,86 @@
+"""The Hugging Face Hub: what of a base model lies on this disk, and how the rest comes here.
+
+Whatever keeps us from it becomes one sentence with the way out. Imports no torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
+
+from fluxui.errors import BaseModelUnavailable
+from fluxui.settings import Settings
+
+# Every file of weights that painting needs, under the names of the FLUX.1 repositories.
+WEIGHTS = (
+    "model_index.json",
+    "vae/diffusion_pytorch_model.safetensors",
+    "text_encoder/model.safetensors",
+    *(f"text_encoder_2/model-0000{k}-of-00002.safetensors" for k in (1, 2)),
+    *(f"transformer/diffusion_pytorch_model-0000{k}-of-00003.safetensors" for k in (1, 2, 3)),
+)
+# Not the single-file checkpoint that lies beside them in the same repository.
+FOLDERS = (
+    "model_index.json",
+    "scheduler/*",
+    "text_encoder*/*",
+    "tokenizer*/*",
+    "transformer/*",
+    "vae/*",
+)
+_REFUSALS = (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, EntryNotFoundError)
+
+
+def is_cached(repo: str) -> bool:
+    """Whether every file of weights lies in the Hugging Face cache."""
+    return all(isinstance(try_to_load_from_cache(repo, name), str) for name in WEIGHTS)
+
+
+def fetch_config(repo: str, file: str, settings: Settings) -> Path:
+    """One small file of a repository. Raises BaseModelUnavailable."""
+    try:
+        return Path(hf_hub_download(repo, file, token=_token(settings)))
+    except _REFUSALS as error:
+        raise refusal(repo, error) from None
+
+
+def fetch_weights(repo: str, settings: Settings) -> Path:
+    """The folder of a repository in diffusers' layout. Raises BaseModelUnavailable."""
+    try:
+        return Path(snapshot_download(repo, token=_token(settings), allow_patterns=list(FOLDERS)))
+    except _REFUSALS as error:
+        raise refusal(repo, error) from None
+
+
+def _token(settings: Settings) -> str | None:
+    return settings.hf_token.get_secret_value() if settings.hf_token else None
+
+
+def refusal(repo: str, error: Exception) -> BaseModelUnavailable:
+    """What kept us from the Hub, in one sentence with the way out."""
+    page = f"https://huggingface.co/{repo}"
+    if isinstance(error, GatedRepoError):
+        return BaseModelUnavailable(
+            f"{repo} is behind a licence that this token has not accepted.",
+            f"Accept it at {page}, then set HF_TOKEN (https://huggingface.co/settings/tokens).",
+        )
+    if isinstance(error, LocalEntryNotFoundError):
+        return BaseModelUnavailable(
+            f"{repo} is not on this disk, and the Hub could not be reached.",
+            "Connect once to download it, or set FLUXUI_BASE_MODEL=tiny.",
+        )
+    if isinstance(error, (RepositoryNotFoundError, HFValidationError, EntryNotFoundError)):
+        return BaseModelUnavailable(
+            f"There is no FLUX model {repo!r} that we can see.",
+            "Check the name, or set HF_TOKEN if it is private.",
+        )
+    return BaseModelUnavailable(f"The Hub refused {repo}.", f"Is HF_TOKEN still valid? See {page}.")
