@@ -114,7 +114,7 @@ class GenerationAnswer(Answer):
     parameters: Parameters
     loras: tuple[LoraUse, ...] = Field(description="As applied: `layers` of `layers_total`")
     output_paths: list[str] = Field(description="URLs that open, once it is completed")
-    progress: float = Field(description="0 to 1")
+    progress: float = Field(description="0 to 1, which it is once the pictures are there")
     stage: Stage | None = Field(description="Only while it waits or runs")
     error: Failure | None
     seconds: float | None = Field(description="Time spent painting")
@@ -131,11 +131,15 @@ class GenerationAnswer(Answer):
             prompt=generation.request.prompt,
             parameters=Parameters.of(generation),
             output_paths=[urls.image(generation.id, image.index) for image in generation.images],
-            progress=1.0 if completed else round(progress.fraction, 4) if progress else 0.0,
+            progress=1.0 if completed else _unfinished(progress),
             stage=Stage.of(progress, moment.seconds_left) if progress else None,
             **{name: getattr(generation, name) for name in _KEPT},
             **more,
         )
+
+
+def _unfinished(progress: Progress | None) -> float:
+    return min(round(progress.fraction, 4), 0.99) if progress else 0.0
 
 
 _KEPT = (
