@@ -7,7 +7,6 @@ values, and knows a base model by its layers' sizes only.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -15,98 +14,14 @@ from dataclasses import dataclass, field
 
 from fluxui.errors import LoraMisfit, LoraUnreadable
 from fluxui.loras.families import FLUX1, family_of, is_kin
+from fluxui.loras.names import is_swapped, layers_of
+from fluxui.loras.scales import Scales
 
 Shape = tuple[int, ...]
 Targets = Mapping[str, tuple[int, int]]
 
 MAX_RANK = 4096
 
-_QKV = ("attn.to_q", "attn.to_k", "attn.to_v")
-_ADDED_QKV = ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj")
-_LINEAR1 = (*_QKV, "proj_mlp")
-
-# Names of Black Forest Labs and XLabs inside a block → the layers of diffusers, whose rows are
-# those of the fused layer in this order.
-_DOUBLE: dict[str, tuple[str, ...]] = {
-    "img_attn.qkv": _QKV,
-    "txt_attn.qkv": _ADDED_QKV,
-    "img_attn.proj": ("attn.to_out.0",),
-    "txt_attn.proj": ("attn.to_add_out",),
-    "img_mlp.0": ("ff.net.0.proj",),
-    "img_mlp.2": ("ff.net.2",),
-    "txt_mlp.0": ("ff_context.net.0.proj",),
-    "txt_mlp.2": ("ff_context.net.2",),
-    "img_mod.lin": ("norm1.linear",),
-    "txt_mod.lin": ("norm1_context.linear",),
-    "processor.qkv_lora1": _QKV,
-    "processor.qkv_lora2": _ADDED_QKV,
-    "processor.proj_lora1": ("attn.to_out.0",),
-    "processor.proj_lora2": ("attn.to_add_out",),
-    **{f"img_attn.qkv.{part}": (name,) for part, name in enumerate(_QKV)},
-    **{f"txt_attn.qkv.{part}": (name,) for part, name in enumerate(_ADDED_QKV)},
-}
-_SINGLE: dict[str, tuple[str, ...]] = {
-    "linear1": _LINEAR1,
-    "linear1_qkv": _QKV,
-    "linear2": ("proj_out",),
-    "modulation.lin": ("norm.linear",),
-    "processor.qkv_lora": _QKV,
-    "processor.proj_lora": ("proj_out",),
-    **{f"linear1.{part}": (name,) for part, name in enumerate(_LINEAR1)},
-}
-_OUTER = {
-    "img_in": "x_embedder",
-    "txt_in": "context_embedder",
-    "time_in.in_layer": "time_text_embed.timestep_embedder.linear_1",
-    "time_in.out_layer": "time_text_embed.timestep_embedder.linear_2",
-    "vector_in.in_layer": "time_text_embed.text_embedder.linear_1",
-    "vector_in.out_layer": "time_text_embed.text_embedder.linear_2",
-    "guidance_in.in_layer": "time_text_embed.guidance_embedder.linear_1",
-    "guidance_in.out_layer": "time_text_embed.guidance_embedder.linear_2",
-    "final_layer.adaLN_modulation.1": "norm_out.linear",
-    "final_layer.linear": "proj_out",
-}
-# Black Forest Labs writes (shift, scale) there, diffusers (scale, shift).
-_SWAPPED = "final_layer_adaLN_modulation_1"
-
-# The layers that diffusers itself has, under the names it gives them.
-_DIFFUSERS = {
-    "transformer_blocks": {name for names in _DOUBLE.values() for name in names},
-    "single_transformer_blocks": {name for names in _SINGLE.values() for name in names},
-}
-
-
-def _flat(name: str) -> str:
-    """kohya joins with underscores what others join with dots; both become this."""
-    return name.replace(".", "_")
-
-
-def _by_flat_name() -> dict[str, dict[str, tuple[str, ...]]]:
-    return {
-        "double_blocks": {_flat(name): layers for name, layers in _DOUBLE.items()},
-        "single_blocks": {_flat(name): layers for name, layers in _SINGLE.items()},
-        **{kind: {_flat(name): (name,) for name in names} for kind, names in _DIFFUSERS.items()},
-    }
-
-
-_IN_BLOCK = _by_flat_name()
-_OUTSIDE = {_flat(bfl): name for bfl, name in _OUTER.items()} | {
-    _flat(name): name for name in _OUTER.values()
-}
-_KIND = {"double_blocks": "transformer_blocks", "single_blocks": "single_transformer_blocks"}
-_BLOCK = re.compile(
-    r"(single_transformer_blocks|transformer_blocks|double_blocks|single_blocks)_(\d{1,4})_(.+)"
-)
-
-_PREFIXES = (
-    "base_model.model.",
-    "model.diffusion_model.",
-    "diffusion_model.",
-    "transformer.",
-    "lora_unet_",
-    "lora_transformer_",
-    "lycoris_",
-)
 _TEXT_ENCODERS = re.compile(r"(lora_te\d?_|text_encoders?(_2)?\.|(clip_l|t5xxl)\.|bundle_emb)")
 
 # What a tensor is to its layer, by how its name ends. PEFT may put its adapter's name in between.
@@ -178,7 +93,7 @@ def plan(shapes: Mapping[str, Shape], metadata: Mapping[str, str], targets: Targ
     modules, zero, left_out = _sorted(shapes)
     if not modules:
         raise _refusal(shapes)
-    scales = _Scales(metadata)
+    scales = Scales(metadata)
     pieces = tuple(_piece(module, shapes, targets, scales) for module in modules)
     return Plan(format_of(shapes), pieces, tuple(zero), tuple(left_out))
 
@@ -227,27 +142,7 @@ def _refusal(shapes: Mapping[str, Shape], key: str = "") -> LoraMisfit:
     return LoraMisfit(f"This file holds a tensor that no FLUX.1 LoRA has: {key[:80]}.")
 
 
-def layers_of(path: str) -> tuple[str, ...]:
-    """The layers of diffusers behind a file's own name of a layer; () for a name we don't know."""
-    flat = _flat(stripped(path))
-    if match := _BLOCK.fullmatch(flat):
-        kind, number, rest = match.groups()
-        inside = _IN_BLOCK[kind].get(rest, ())
-        return tuple(f"{_KIND.get(kind, kind)}.{number}.{layer}" for layer in inside)
-    return (_OUTSIDE[flat],) if flat in _OUTSIDE else ()
-
-
-def stripped(path: str) -> str:
-    """A layer's name without what trainers put before it."""
-    for prefix in _PREFIXES:
-        # In this order they may stand before one another: base_model.model.transformer.
-        path = path.removeprefix(prefix)
-    return path
-
-
-def _piece(
-    module: _Module, shapes: Mapping[str, Shape], targets: Targets, scales: _Scales
-) -> Piece:
+def _piece(module: _Module, shapes: Mapping[str, Shape], targets: Targets, scales: Scales) -> Piece:
     layers = layers_of(module.path)
     if not layers:
         raise _refusal(shapes, module.path)
@@ -259,7 +154,7 @@ def _piece(
     if alpha and math.prod(shapes[alpha]) != 1:
         raise LoraUnreadable(f"{alpha[:80]} should be one number.")
     factor = 1 / rank if alpha else scales.of(layers[0], rank)
-    swapped = _flat(stripped(module.path)) == _SWAPPED
+    swapped = is_swapped(module.path)
     return Piece(down, up, layers, rank, factor, alpha, swapped)
 
 
@@ -293,50 +188,6 @@ def _wrong_size(
         f"This LoRA is for {family}: {name} is {wants[0]}x{wants[1]} in the base model here, "
         f"and {has[0]}x{has[1]} in this LoRA."
     )
-
-
-class _Scales:
-    """The scale of layers without an alpha tensor: 1, or what PEFT's own metadata says.
-
-    Only numbers and plain names are taken from it, nothing that is allocated or run.
-    """
-
-    def __init__(self, metadata: Mapping[str, str]) -> None:
-        self._config = _peft_config(metadata)
-        if self._config.get("use_dora"):
-            raise LoraMisfit("This is DoRA, which is not merged here yet.")
-
-    def of(self, layer: str, rank: int) -> float:
-        alpha = _pattern(self._config.get("alpha_pattern"), layer, self._config.get("lora_alpha"))
-        if alpha is None:
-            return 1.0
-        if isinstance(alpha, bool) or not isinstance(alpha, (int, float)):
-            raise LoraUnreadable("lora_alpha in this LoRA's metadata is no number.")
-        if not (math.isfinite(alpha) and alpha >= 0):
-            raise LoraUnreadable(f"lora_alpha in this LoRA's metadata is {alpha}.")
-        return alpha / (math.sqrt(rank) if self._config.get("use_rslora") else rank)
-
-
-def _peft_config(metadata: Mapping[str, str]) -> dict[str, object]:
-    """`lora_adapter_metadata`, as diffusers writes it: one part's fields behind `transformer.`."""
-    try:
-        fields = json.loads(metadata.get("lora_adapter_metadata", "{}"))
-    except ValueError:
-        raise LoraUnreadable("lora_adapter_metadata of this LoRA is no JSON.") from None
-    if not isinstance(fields, dict):
-        raise LoraUnreadable("lora_adapter_metadata of this LoRA is no table.")
-    return {name.removeprefix("transformer."): value for name, value in fields.items()}
-
-
-def _pattern(patterns: object, layer: str, default: object) -> object:
-    """PEFT matches whole names or their ends; patterns that are more than a name are refused."""
-    for name, value in (patterns if isinstance(patterns, dict) else {}).items():
-        plain = name.removeprefix("^").replace("\\.", ".")
-        if not re.fullmatch(r"[\w.]+", plain):
-            raise LoraUnreadable("alpha_pattern in this LoRA's metadata has more than names.")
-        if layer == plain or layer.endswith(f".{plain}"):
-            return value
-    return default
 
 
 def format_of(shapes: Mapping[str, Shape]) -> str:

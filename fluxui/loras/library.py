@@ -18,7 +18,14 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Protocol
 
-from fluxui.errors import InvalidRequest, LoraMisfit, LoraNotFound, LoraUnreadable, ObjectNotFound
+from fluxui.errors import (
+    InvalidRequest,
+    LoraMisfit,
+    LoraNotFound,
+    LoraUnreadable,
+    ObjectNotFound,
+    StorageError,
+)
 from fluxui.loras.families import is_kin
 from fluxui.loras.files import (
     CARD,
@@ -37,7 +44,9 @@ from fluxui.request import DEFAULT_WEIGHT, MAX_WEIGHT
 
 BUILT_IN = Path(__file__).parent.parent / "assets" / "loras"
 FRESH_SECONDS = 5.0
+AWAY_SECONDS = 30.0
 _CHUNK = 1 << 20
+_log = logging.getLogger(__name__)
 _SEGMENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 
 
@@ -80,14 +89,16 @@ class Library:
         self._targets = base.targets()
         self._built_in = built_in
         self._lock = threading.RLock()
-        self._files: dict[str, File] = {}
+        self._files = {file.model_id: file for file in built_ins(built_in)}
+        self._away_until = float("-inf")
         self._keys: set[str] = set()
         self._listed_at = float("-inf")
         self._read: dict[str, tuple[Fit, Header]] = {}
         self._hashes: dict[str, str] = {}
 
     def list(self) -> list[Lora]:
-        """Every LoRA, by name, those that do not fit included. Raises StorageUnavailable."""
+        """Every LoRA, by name, those that do not fit included; while the bucket is away, those
+        that were listed last."""
         with self._lock:
             self._refresh()
             loras = [self._lora(file) for file in self._files.values()]
@@ -181,7 +192,15 @@ class Library:
             return self._files[model_id]
 
     def _refresh(self) -> None:
-        objects = sorted(self._shelf.list(MODELS), key=lambda found: found.key)
+        if time.monotonic() < self._away_until:
+            return
+        try:
+            objects = sorted(self._shelf.list(MODELS), key=lambda found: found.key)
+        except StorageError as error:
+            # What was listed last still stands, and nobody waits for the same silence again.
+            _log.warning("LoRAs were not listed: %s", error)
+            self._away_until = time.monotonic() + AWAY_SECONDS
+            return
         files = {file.model_id: file for file in built_ins(self._built_in)}
         files.update({file.model_id: file for file in files_among(objects)})
         self._files = files

@@ -1,0 +1,56 @@
+"""The scale that PEFT writes into the metadata of a file, where no alpha tensor tells it.
+
+Numbers and plain names are taken from there by an allow-list; nothing is allocated or matched by
+its word.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+
+from fluxui.errors import LoraMisfit, LoraUnreadable
+
+
+class Scales:
+    """The scales of one file. Raises LoraMisfit for DoRA, LoraUnreadable for nonsense."""
+
+    def __init__(self, metadata: Mapping[str, str]) -> None:
+        self._config = _peft_config(metadata)
+        if self._config.get("use_dora"):
+            raise LoraMisfit("This is DoRA, which is not merged here yet.")
+
+    def of(self, layer: str, rank: int) -> float:
+        """alpha / rank, or alpha / √rank if the file says rsLoRA; 1 if it says nothing."""
+        alpha = _pattern(self._config.get("alpha_pattern"), layer, self._config.get("lora_alpha"))
+        if alpha is None:
+            return 1.0
+        if isinstance(alpha, bool) or not isinstance(alpha, (int, float)):
+            raise LoraUnreadable("lora_alpha in this LoRA's metadata is no number.")
+        if not (math.isfinite(alpha) and alpha >= 0):
+            raise LoraUnreadable(f"lora_alpha in this LoRA's metadata is {alpha}.")
+        return alpha / (math.sqrt(rank) if self._config.get("use_rslora") else rank)
+
+
+def _peft_config(metadata: Mapping[str, str]) -> dict[str, object]:
+    """`lora_adapter_metadata`, as diffusers writes it: one part's fields behind `transformer.`."""
+    try:
+        fields = json.loads(metadata.get("lora_adapter_metadata", "{}"))
+    except ValueError:
+        raise LoraUnreadable("lora_adapter_metadata of this LoRA is no JSON.") from None
+    if not isinstance(fields, dict):
+        raise LoraUnreadable("lora_adapter_metadata of this LoRA is no table.")
+    return {name.removeprefix("transformer."): value for name, value in fields.items()}
+
+
+def _pattern(patterns: object, layer: str, default: object) -> object:
+    """PEFT matches whole names or their ends; patterns that are more than a name are refused."""
+    for name, value in (patterns if isinstance(patterns, dict) else {}).items():
+        plain = name.removeprefix("^").replace("\\.", ".")
+        if not re.fullmatch(r"[\w.]+", plain):
+            raise LoraUnreadable("alpha_pattern in this LoRA's metadata has more than names.")
+        if layer == plain or layer.endswith(f".{plain}"):
+            return value
+    return default
