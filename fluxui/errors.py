@@ -18,7 +18,8 @@
     ├── TooLarge              413  a body over the limit
     ├── QueueFull             429
     ├── StorageError          503
-    │   ├── StorageUnavailable     does not answer, or refuses our credentials
+    │   ├── StorageRefused         no such bucket, or not with these keys
+    │   ├── StorageUnavailable     does not answer now
     │   └── StorageFull       507
     ├── HistoryError          503
     │   ├── HistoryLocked          another process writes it
@@ -159,9 +160,14 @@ class StorageError(FluxuiError):
     code = "storage_error"
 
 
+class StorageRefused(StorageError):
+    code = "storage_refused"
+    default_hint = "Check the bucket's name and its keys: python -m fluxui doctor"
+
+
 class StorageUnavailable(StorageError):
     code = "storage_unavailable"
-    default_hint = "Check the endpoint, the bucket name and the keys: python -m fluxui doctor"
+    default_hint = "Check the endpoint and the network: python -m fluxui doctor"
 
 
 class StorageFull(StorageError):

@@ -123,7 +123,7 @@ class App:
 
 
 def create_app(settings: Settings) -> App:
-    """Everything but the port. Raises ConfigurationError, StorageUnavailable, HistoryLocked."""
+    """Everything but the port. Raises ConfigurationError, StorageRefused, HistoryLocked."""
     return App(settings, open_studio(settings))
 
 

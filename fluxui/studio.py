@@ -6,6 +6,7 @@ knows no HTTP, no HTML and no Gradio.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -18,6 +19,7 @@ from fluxui.errors import (
     IdempotencyConflict,
     IllegalTransition,
     LoraMisfit,
+    StorageUnavailable,
     WorkerLost,
 )
 from fluxui.gallery import Card, GalleryPage
@@ -44,6 +46,8 @@ from fluxui.storage.spool import SpooledStorage
 from fluxui.system import System, queue_facts, storage_facts, versions
 from fluxui.watch import Moment, Watch
 from fluxui.worker import Worker
+
+log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 2
 CANCEL_SECONDS = 10.0
@@ -311,7 +315,7 @@ class Studio:
 def open_studio(settings: Settings) -> Studio:
     """Put the organs together, and take up the work that the last process left.
 
-    Raises ConfigurationError, StorageUnavailable, HistoryLocked.
+    Raises ConfigurationError, StorageRefused, HistoryLocked.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     storage = _open_storage(settings)
@@ -333,7 +337,11 @@ def _open_storage(settings: Settings) -> Storage:
     if not settings.s3_bucket_name:
         return LocalStorage(settings.data_dir)
     bucket = S3Storage(settings)
-    bucket.check()
+    try:
+        bucket.check()
+    except StorageUnavailable as error:
+        # It may come back while we run: pictures wait for it in the spool.
+        log.warning("%s %s", error.message, error.hint)
     return SpooledStorage(bucket, settings.data_dir / "spool")
 
 

@@ -7,6 +7,7 @@ people wrote about it. Ids are looked up among what was listed, and never become
 from __future__ import annotations
 
 import json
+import logging
 import re
 import threading
 import time

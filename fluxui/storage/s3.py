@@ -22,6 +22,7 @@ from fluxui.errors import (
     ObjectNotFound,
     StorageError,
     StorageFull,
+    StorageRefused,
     StorageUnavailable,
 )
 from fluxui.settings import Settings
@@ -230,7 +231,7 @@ def _refusal(code: str, key: str) -> StorageError | ObjectNotFound:
     if code in _FULL:
         return StorageFull("The bucket is full.")
     if code in _REFUSALS:
-        return StorageUnavailable(*_REFUSALS[code])
+        return StorageRefused(*_REFUSALS[code])
     return StorageUnavailable(f"The bucket's server answers with an error ({code or 'unknown'}).")
 
 
@@ -239,7 +240,7 @@ def _silence(error: Exception) -> StorageError | ConfigurationError:
     from botocore import exceptions
 
     if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
-        return StorageUnavailable(
+        return StorageRefused(
             "There are no keys for the bucket.", "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
         )
     if isinstance(error, exceptions.ParamValidationError):

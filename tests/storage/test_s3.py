@@ -15,7 +15,14 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from fluxui.errors import ConfigurationError, ObjectNotFound, StorageFull, StorageUnavailable
+from fluxui.errors import (
+    ConfigurationError,
+    ObjectNotFound,
+    StorageError,
+    StorageFull,
+    StorageRefused,
+    StorageUnavailable,
+)
 from fluxui.settings import Settings
 from fluxui.storage.s3 import S3Storage
 from tests.storage.servers import FaultyLine, S3Server
@@ -87,39 +94,39 @@ def test_wrong_settings_are_told_apart(
 ) -> None:
     storage = S3Storage(seaweedfs.settings(tmp_path, **changes))
     for call in (storage.check, lambda: storage.put("a", b"x", "text/plain")):
-        with pytest.raises(StorageUnavailable, match=sentence) as caught:
+        with pytest.raises(StorageRefused, match=sentence) as caught:
             call()
         assert caught.value.hint
 
 
 def test_a_missing_bucket_is_never_made(seaweedfs: S3Server, tmp_path: Path) -> None:
     storage = S3Storage(seaweedfs.settings(tmp_path, s3_bucket_name="misspelt"))
-    with pytest.raises(StorageUnavailable):
+    with pytest.raises(StorageRefused):
         storage.put("a", b"x", "text/plain")
     buckets = seaweedfs.client().list_buckets()["Buckets"]
     assert [bucket["Name"] for bucket in buckets] == [seaweedfs.bucket]
 
 
 @pytest.mark.parametrize(
-    ("mode", "sentence"),
+    ("mode", "error", "sentence"),
     [
-        ("hang", "does not answer"),
-        ("reset", "does not answer"),
-        ("503 SlowDown", "answers with an error .SlowDown."),
-        ("500 InternalError", "answers with an error .InternalError."),
-        ("400 ExpiredToken", "have expired"),
-        ("403 RequestTimeTooSkewed", "clock"),
-        ("403 AccessDenied", "refuses these keys"),
-        ("403", "refuses these keys"),
-        ("400 AuthorizationHeaderMalformed", "another region"),
+        ("hang", StorageUnavailable, "does not answer"),
+        ("reset", StorageUnavailable, "does not answer"),
+        ("503 SlowDown", StorageUnavailable, "answers with an error .SlowDown."),
+        ("500 InternalError", StorageUnavailable, "answers with an error .InternalError."),
+        ("400 ExpiredToken", StorageRefused, "have expired"),
+        ("403 RequestTimeTooSkewed", StorageRefused, "clock"),
+        ("403 AccessDenied", StorageRefused, "refuses these keys"),
+        ("403", StorageRefused, "refuses these keys"),
+        ("400 AuthorizationHeaderMalformed", StorageRefused, "another region"),
     ],
 )
 def test_a_broken_line_is_one_sentence(
-    line: FaultyLine, tmp_path: Path, mode: str, sentence: str
+    line: FaultyLine, tmp_path: Path, mode: str, error: type[StorageError], sentence: str
 ) -> None:
     storage = S3Storage(line.server.settings(tmp_path))
     line.mode = mode
-    with pytest.raises(StorageUnavailable, match=sentence) as caught:
+    with pytest.raises(error, match=sentence) as caught:
         storage.put("a", b"x", "text/plain")
     assert caught.value.hint and line.server.secret not in str(caught.value.__cause__)
 
@@ -167,7 +174,7 @@ def test_without_keys_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     settings = Settings(
         _env_file=None, data_dir=tmp_path, s3_bucket_name="b-b-b", s3_endpoint_url="http://[::1]:9"
     )
-    with pytest.raises(StorageUnavailable, match="no keys"):
+    with pytest.raises(StorageRefused, match="no keys"):
         S3Storage(settings).url("a")
 
 
