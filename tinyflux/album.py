@@ -26,7 +26,7 @@ def drawn(folder: Path, number: int, size: tuple[int, int], seed: int = TRAINING
     width, height = size
     path = folder / f"scenes-{seed}-{number}-{width}x{height}.npy"
     if not path.exists():
-        _keep(
+        keep(
             path,
             np.stack(
                 [np.asarray(picture(scene, width, height)) for scene in scene_list(number, seed)]
@@ -50,11 +50,11 @@ def varied(folder: Path, number: int, size: tuple[int, int]) -> Pictures:
             np.asarray(lesson(LESSONS[index % len(LESSONS)], scene, width, height))
             for index, scene in enumerate(scenes[::5])
         ]
-        _keep(path, np.stack(plain + styled))
+        keep(path, np.stack(plain + styled))
     return np.load(path, mmap_mode="r")
 
 
-def _keep(path: Path, pictures: Pictures) -> None:
+def keep(path: Path, pictures: Pictures) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial.npy")
     np.save(partial, pictures)

@@ -123,9 +123,7 @@ class Adapting:
         self.name, self.lessons, self.batch = f"lora-{name}", lessons, batch
         self.module: nn.Module = pipe.transformer
         pipe.transformer.requires_grad_(False)
-        config = LoraConfig(
-            r=rank, lora_alpha=rank, target_modules=targets(name), init_lora_weights="gaussian"
-        )
+        config = LoraConfig(r=rank, lora_alpha=rank, target_modules=targets(name))
         pipe.transformer.add_adapter(config, adapter_name=name)
 
     def loss(self, step: int) -> Tensor:

@@ -1,0 +1,47 @@
+"""The guidance stage: what classifier-free guidance does in two passes, learnt to be done in one.
+
+The finished transformer is the teacher; its pupil starts as its copy and is told how strong the
+guidance is, as FLUX.1-dev is.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+
+from tinyflux import flow
+from tinyflux.painting import Painter, School
+
+WEAKEST, STRONGEST = 1.0, 6.0
+
+
+class Guiding:
+    name = "guidance"
+
+    def __init__(self, painter: Painter, school: School) -> None:
+        painter.requires_grad_(False)
+        self.painter, self.school = painter, school
+        self.teacher = copy.deepcopy(painter.transformer)
+        painter.transformer.requires_grad_(True)
+        self.module: nn.Module = painter.transformer
+
+    def loss(self, step: int) -> Tensor:
+        # Lessons are taken from behind the end of the last stage, where all sizes are mixed.
+        lesson = self.school.lesson(self.school.steps + step)
+        told = self.painter.read(lesson.texts)
+        untold = self.painter.read([""])
+        batch, size = len(lesson.texts), (lesson.latents.shape[2], lesson.latents.shape[3])
+        clean, sigma = flow.pack(lesson.latents), flow.noise_levels(batch)
+        noisy = clean + sigma[:, None, None] * (torch.randn_like(clean) - clean)
+        ones = torch.ones(batch)
+        with torch.no_grad():
+            meant = flow.velocity(self.teacher, noisy, sigma, told.text, told.pooled, ones, size)
+            plain = flow.velocity(
+                self.teacher, noisy, sigma, untold.text.expand(batch, -1, -1),
+                untold.pooled.expand(batch, -1), ones, size,
+            )  # fmt: skip
+        weight = WEAKEST + (STRONGEST - WEAKEST) * torch.rand(batch)
+        target = plain.float() + weight[:, None, None] * (meant.float() - plain.float())
+        guess = flow.velocity(self.module, noisy, sigma, told.text, told.pooled, weight, size)
+        return mse_loss(guess.float(), target)

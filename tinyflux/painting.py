@@ -1,0 +1,136 @@
+"""The transformer stage: FLUX itself, and with it the encoders of its prompts.
+
+It learns from latents that the finished VAE made once, told in new words at every step. Guidance is
+1 throughout: what more of it does is distilled afterwards, in `guidance`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, FluxTransformer2DModel
+from torch import Tensor, nn
+
+from tinyflux import album, flow, words
+from tinyflux.captions import caption
+from tinyflux.scenes import Scene, picture
+
+# Pictures of 3:2 and 2:3 are learnt at about the area of the default, so that steps cost the same.
+SIZES = ((128, 128), (192, 192), (256, 256), (320, 208), (208, 320), (384, 384))
+NUMBERS = {(128, 128): 12_000, (256, 256): 8_000, (384, 384): 1_000}
+# At first the cheap small pictures teach what there is; then the others teach where it goes.
+EARLY = {(128, 128): 0.85, (192, 192): 0.15}
+LATE = {
+    (128, 128): 0.1,
+    (192, 192): 0.1,
+    (256, 256): 0.5,
+    (320, 208): 0.12,
+    (208, 320): 0.12,
+    (384, 384): 0.06,
+}
+TOKENS = 5_000  # of pictures in one step, whatever their size
+UNTOLD = 0.1  # the part of pictures that come without words
+
+
+class Prompt(NamedTuple):
+    text: Tensor
+    pooled: Tensor
+
+
+class Painter(nn.Module):
+    """Transformer and encoders: all that has to be trained together."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.clip_words = words.CLIPTokenizer.from_pretrained(folder / "tokenizer")
+        self.t5_words = words.PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer_2")
+        self.clip = words.clip_encoder(self.clip_words)
+        self.t5 = words.t5_encoder(self.t5_words)
+        self.transformer = FluxTransformer2DModel(
+            in_channels=64,
+            num_layers=2,
+            num_single_layers=4,
+            attention_head_dim=32,
+            num_attention_heads=8,
+            joint_attention_dim=192,
+            pooled_projection_dim=128,
+            guidance_embeds=True,
+            axes_dims_rope=(8, 12, 12),
+        )
+
+    def read(self, texts: list[str]) -> Prompt:
+        pooled = self.clip(words.ids(self.clip_words, texts, words.POOLED_WORDS)).pooler_output
+        return Prompt(self.t5(words.ids(self.t5_words, texts, words.WORDS))[0], pooled)
+
+    def save(self, folder: Path) -> None:
+        self.to(torch.bfloat16)
+        self.clip.save_pretrained(folder / "text_encoder")
+        self.t5.save_pretrained(folder / "text_encoder_2")
+        self.transformer.save_pretrained(folder / "transformer")
+
+
+def latents(folder: Path, vae: AutoencoderKL, number: int, size: tuple[int, int]) -> np.ndarray:
+    """The latents of the first scenes of the training seed, made now or read from disk."""
+    path = folder / f"latents-{number}-{size[0]}x{size[1]}.npy"
+    if not path.exists():
+        scenes = album.scene_list(number, album.TRAINING)
+        encoded = [_encoded(vae, scene, size) for scene in scenes]
+        album.keep(path, np.stack(encoded))
+    return np.load(path, mmap_mode="r")
+
+
+@torch.no_grad()
+def _encoded(vae: AutoencoderKL, scene: Scene, size: tuple[int, int]) -> np.ndarray:
+    pixels = album.tensor(np.asarray(picture(scene, *size)))
+    latent = vae.encode(pixels).latent_dist.mode()[0]
+    return ((latent - vae.config.shift_factor) * vae.config.scaling_factor).half().numpy()
+
+
+class Lesson(NamedTuple):
+    latents: Tensor
+    texts: list[str]
+
+
+class School:
+    """Hands out batches: pictures of one size, each with a caption made for the occasion."""
+
+    def __init__(self, load: Callable[[tuple[int, int]], np.ndarray], steps: int) -> None:
+        self.load, self.steps = load, steps
+        self.shelves: dict[tuple[int, int], np.ndarray] = {}
+        self.scenes = album.scene_list(max(NUMBERS.values()), album.TRAINING)
+
+    def lesson(self, step: int) -> Lesson:
+        rng = Random(f"lesson {step}")
+        mixture = EARLY if step < self.steps * 0.6 else LATE
+        size = rng.choices(list(mixture), list(mixture.values()))[0]
+        if size not in self.shelves:
+            self.shelves[size] = self.load(size)
+        shelf = self.shelves[size]
+        batch = max(4, TOKENS * 256 // (size[0] * size[1]))
+        chosen = [rng.randrange(len(shelf)) for _ in range(batch)]
+        texts = [
+            "" if rng.random() < UNTOLD else caption(self.scenes[index], rng).text
+            for index in chosen
+        ]
+        return Lesson(torch.from_numpy(shelf[chosen]).float(), texts)
+
+
+class Painting:
+    """The stage: flow matching in bf16, whose masters the loop keeps in fp32."""
+
+    name = "transformer"
+
+    def __init__(self, folder: Path, school: School) -> None:
+        self.painter = Painter(folder).to(torch.bfloat16)
+        self.module: nn.Module = self.painter
+        self.school = school
+
+    def loss(self, step: int) -> Tensor:
+        lesson = self.school.lesson(step)
+        prompt = self.painter.read(lesson.texts)
+        return flow.loss(
+            self.painter.transformer, lesson.latents, prompt.text, prompt.pooled, guidance=1.0
+        )
