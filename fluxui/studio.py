@@ -310,6 +310,8 @@ class Studio:
     def close(self) -> None:
         self._queue.close()
         self._history.close()
+        if isinstance(self._storage, SpooledStorage):
+            self._storage.close()
 
 
 def open_studio(settings: Settings) -> Studio:
