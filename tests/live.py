@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +18,8 @@ from tests.conftest import FakePipeline, make_studio
 def serving(settings: Settings, **changes: Any) -> Iterator[App]:
     """The app while it runs, under these settings with `changes`, on a port that was free."""
     settings = settings.model_copy(update={"port": free_port(), **changes})
-    app = asyncio.run(_launched(settings))
+    with ThreadPoolExecutor(1) as thread:  # this one may have a loop of its own, as Playwright's
+        app = thread.submit(lambda: asyncio.run(_launched(settings))).result()
     try:
         yield app
     finally:
