@@ -12,6 +12,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from fluxui.errors import BaseModelDamaged, BaseModelUnavailable, OutOfMemory
 from fluxui.pipeline import Adapter, Painting, Step
 from fluxui.pipeline.base_models import BaseModel
 from fluxui.pipeline.devices import cpu, probe
-from fluxui.pipeline.loading import fingerprint, import_torch, put_on_device, read_model
+from fluxui.pipeline.loading import fingerprint, put_on_device, read_model
 from fluxui.pipeline.placement import place
 from fluxui.settings import Settings
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from fluxui.pipeline.preview import Previewer
 
 PROMPTS_KEPT = 64
+MAX_THREADS = 8  # the CPU paints with a small model: more threads only wait for each other
 
 Encoded = tuple["Tensor", "Tensor"]
 
@@ -51,7 +53,7 @@ class FluxPipeline:
         if self._pipe is not None:
             return
         started = time.monotonic()
-        torch = import_torch()
+        torch = _import_torch()
         device = probe()
         if device.kind == "cuda" and not torch.cuda.is_available():
             device = cpu(hidden=True)
@@ -250,6 +252,22 @@ class FluxPipeline:
             free, total = torch.cuda.mem_get_info()
             return facts | {"memory_used": total - free, "memory_total": total}
         return facts | {"memory_used": _resident_bytes(), "threads": torch.get_num_threads()}
+
+
+def _import_torch() -> Any:
+    """torch, with a core left for the page. Waiting threads must not spin while others work."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import torch
+
+    torch.set_num_threads(_threads())
+    return torch
+
+
+@lru_cache(maxsize=1)
+def _threads() -> int:
+    import torch
+
+    return max(1, min(torch.get_num_threads() - 1, MAX_THREADS))
 
 
 def _out_of_memory(error: Exception) -> bool:

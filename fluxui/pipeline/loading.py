@@ -1,12 +1,10 @@
-"""From files to a diffusers pipeline on its device: torch made ready, weights read, offload set.
+"""From files to a diffusers pipeline on its device: weights read, and each part where it goes.
 
 Knows where things go because `placement.py` said so; paints nothing.
 """
 
 from __future__ import annotations
 
-import os
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +12,6 @@ from fluxui.pipeline import hub
 from fluxui.pipeline.base_models import BaseModel
 from fluxui.pipeline.placement import Offload, Placement
 from fluxui.settings import Settings
-
-MAX_THREADS = 8  # the CPU paints with a small model: more threads only wait for each other
-
-
-def import_torch() -> Any:
-    """torch, with a core left for the page. Waiting threads must not spin while others work."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    import torch
-
-    torch.set_num_threads(_threads())
-    return torch
-
-
-@lru_cache(maxsize=1)
-def _threads() -> int:
-    import torch
-
-    return max(1, min(torch.get_num_threads() - 1, MAX_THREADS))
 
 
 def read_model(model: BaseModel, placement: Placement, settings: Settings) -> Any:
