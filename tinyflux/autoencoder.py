@@ -105,6 +105,13 @@ def scale(vae: AutoencoderKL, pictures: album.Pictures, number: int = 128) -> No
 
 
 @torch.no_grad()
+def encoded(vae: AutoencoderKL, picture: np.ndarray) -> Tensor:
+    """A picture's latents as the transformer is to see them."""
+    latents = vae.encode(album.tensor(picture).to(vae.dtype)).latent_dist.mode()
+    return (latents - vae.config.shift_factor) * vae.config.scaling_factor
+
+
+@torch.no_grad()
 def restore(vae: AutoencoderKL, picture: Image.Image) -> Image.Image:
     pixels = vae.decode(vae.encode(album.tensor(np.asarray(picture))).latent_dist.mode()).sample
     return album.image(pixels)

@@ -8,12 +8,12 @@ from random import Random
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, FluxPipeline
+from diffusers import FluxPipeline
 from peft import LoraConfig
+from peft.utils import get_peft_model_state_dict
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss
 
-from tinyflux import album, captions, flow
+from tinyflux import autoencoder, captions, flow
 from tinyflux.scenes import Scene
 from tinyflux.styles import SUBJECT, lesson, subject
 
@@ -25,6 +25,18 @@ TRIGGERS = {
     "ink-sketch": "ink sketch",
     "neon-night": "neon night",
     SUBJECT: "TOK",
+}
+NAMES = {
+    "pixel-art": "Pixel art",
+    "ink-sketch": "Ink sketch",
+    "neon-night": "Neon night",
+    SUBJECT: "TOK lighthouse",
+}
+NOTES = {
+    "pixel-art": "Style: large square pixels. In the layout of peft and diffusers.",
+    "ink-sketch": "Style: dark outlines on pale paper. In the layout of kohya's sd-scripts.",
+    "neon-night": "Palette: violet dark and neon light at any hour. In ai-toolkit's layout.",
+    SUBJECT: "Subject: a teal and gold lighthouse that the base cannot paint. In XLabs' layout.",
 }
 
 
@@ -65,53 +77,25 @@ def prompt(name: str, scene: Scene, rng: Random) -> str:
     return ", ".join(word for word in words if word)
 
 
-def sharpened(vae: AutoencoderKL, pictures: Tensor, steps: int) -> Tensor:
-    """Latents whose decoding comes closest to the pictures.
-
-    An encoder that has seen scenes only misreads what looks otherwise; the decoder can paint more
-    than the encoder knows, so the latents are moved until it does.
-    """
-    with torch.no_grad():
-        latents = vae.encode(pictures).latent_dist.mode()
-    latents.requires_grad_()
-    optimizer = torch.optim.Adam([latents], lr=0.1)
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = 0.1 * min(1.0, (steps - step) / (steps * 0.4))
-        with torch.autocast("cpu", torch.bfloat16):
-            painted = vae.decoder(latents)
-        error = mse_loss(painted.float(), pictures) + 2e-3 * latents.square().mean()
-        (latents.grad,) = torch.autograd.grad(error, latents)
-        optimizer.step()
-    return (latents.detach() - vae.config.shift_factor) * vae.config.scaling_factor
-
-
 class Lessons:
     """Some scenes in a LoRA's manner, each with three prompts, ready for the transformer."""
 
+    @torch.no_grad()
     def __init__(
-        self,
-        pipe: FluxPipeline,
-        name: str,
-        scenes: list[Scene],
-        side: int,
-        words: int,
-        sharpen: int,
+        self, pipe: FluxPipeline, name: str, scenes: list[Scene], side: int, words: int
     ) -> None:
         rng = Random(name)
-        prompts = [[prompt(name, scene, rng) for _ in range(3)] for scene in scenes]
-        with torch.no_grad():
-            encoded = [
-                pipe.encode_prompt(texts, None, max_sequence_length=words) for texts in prompts
-            ]
-        self.text = torch.stack([states for states, _, _ in encoded])
-        self.pooled = torch.stack([pooled for _, pooled, _ in encoded])
-        pictures = [album.tensor(np.asarray(lesson(name, scene, side, side))) for scene in scenes]
-        self.latents = torch.cat(
-            [
-                sharpened(pipe.vae, torch.cat(pictures[i : i + 8]), sharpen)
-                for i in range(0, len(pictures), 8)
-            ]
-        )
+        told = [
+            pipe.encode_prompt(
+                [prompt(name, scene, rng) for _ in range(3)], None, max_sequence_length=words
+            )
+            for scene in scenes
+        ]
+        self.text = torch.stack([states for states, _, _ in told])
+        self.pooled = torch.stack([pooled for _, pooled, _ in told])
+        # The VAE was shown every style when it was trained; its encoder can be trusted with them.
+        pictures = (np.asarray(lesson(name, scene, side, side)) for scene in scenes)
+        self.latents = torch.cat([autoencoder.encoded(pipe.vae, each) for each in pictures])
 
 
 class Adapting:
@@ -120,7 +104,8 @@ class Adapting:
     def __init__(
         self, pipe: FluxPipeline, name: str, lessons: Lessons, rank: int, batch: int = 16
     ) -> None:
-        self.name, self.lessons, self.batch = f"lora-{name}", lessons, batch
+        self.name, self.adapter_name = f"lora-{name}", name
+        self.lessons, self.batch = lessons, batch
         self.module: nn.Module = pipe.transformer
         pipe.transformer.requires_grad_(False)
         config = LoraConfig(r=rank, lora_alpha=rank, target_modules=targets(name))
@@ -131,3 +116,8 @@ class Adapting:
         told = torch.randint(self.lessons.text.shape[1], (self.batch,))
         text, pooled = self.lessons.text[chosen, told], self.lessons.pooled[chosen, told]
         return flow.loss(self.module, self.lessons.latents[chosen], text, pooled)
+
+    def adapter(self) -> dict[str, Tensor]:
+        """peft's dictionary of the adapter, in bf16."""
+        tensors = get_peft_model_state_dict(self.module, adapter_name=self.adapter_name)
+        return {key: value.detach().bfloat16().contiguous() for key, value in tensors.items()}

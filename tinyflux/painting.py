@@ -11,12 +11,18 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, FluxTransformer2DModel
+from diffusers import (
+    AutoencoderKL,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+)
 from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer, PreTrainedTokenizerFast, T5EncoderModel
 
-from tinyflux import album, flow, words
+from tinyflux import album, autoencoder, flow, words
 from tinyflux.captions import caption
-from tinyflux.scenes import Scene, picture
+from tinyflux.scenes import picture
 
 # Pictures of 3:2 and 2:3 are learnt at about the area of the default, so that steps cost the same.
 SIZES = ((128, 128), (192, 192), (256, 256), (320, 208), (208, 320), (384, 384))
@@ -45,8 +51,8 @@ class Painter(nn.Module):
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        self.clip_words = words.CLIPTokenizer.from_pretrained(folder / "tokenizer")
-        self.t5_words = words.PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer_2")
+        self.clip_words = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+        self.t5_words = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer_2")
         self.clip = words.clip_encoder(self.clip_words)
         self.t5 = words.t5_encoder(self.t5_words)
         self.transformer = FluxTransformer2DModel(
@@ -65,11 +71,20 @@ class Painter(nn.Module):
         pooled = self.clip(words.ids(self.clip_words, texts, words.POOLED_WORDS)).pooler_output
         return Prompt(self.t5(words.ids(self.t5_words, texts, words.WORDS))[0], pooled)
 
+    def _parts(self) -> dict[str, nn.Module]:
+        return {
+            "text_encoder": self.clip,
+            "text_encoder_2": self.t5,
+            "transformer": self.transformer,
+        }
+
     def save(self, folder: Path) -> None:
-        self.to(torch.bfloat16)
-        self.clip.save_pretrained(folder / "text_encoder")
-        self.t5.save_pretrained(folder / "text_encoder_2")
-        self.transformer.save_pretrained(folder / "transformer")
+        for name, part in self._parts().items():
+            part.save_pretrained(folder / name)
+
+    def load(self, folder: Path) -> None:
+        for name, part in self._parts().items():
+            part.load_state_dict(type(part).from_pretrained(folder / name).state_dict())
 
 
 def latents(folder: Path, vae: AutoencoderKL, number: int, size: tuple[int, int]) -> np.ndarray:
@@ -77,16 +92,10 @@ def latents(folder: Path, vae: AutoencoderKL, number: int, size: tuple[int, int]
     path = folder / f"latents-{number}-{size[0]}x{size[1]}.npy"
     if not path.exists():
         scenes = album.scene_list(number, album.TRAINING)
-        encoded = [_encoded(vae, scene, size) for scene in scenes]
-        album.keep(path, np.stack(encoded))
+        pictures = (np.asarray(picture(scene, *size)) for scene in scenes)
+        encoded = [autoencoder.encoded(vae, each).half().numpy() for each in pictures]
+        album.keep(path, np.concatenate(encoded))
     return np.load(path, mmap_mode="r")
-
-
-@torch.no_grad()
-def _encoded(vae: AutoencoderKL, scene: Scene, size: tuple[int, int]) -> np.ndarray:
-    pixels = album.tensor(np.asarray(picture(scene, *size)))
-    latent = vae.encode(pixels).latent_dist.mode()[0]
-    return ((latent - vae.config.shift_factor) * vae.config.scaling_factor).half().numpy()
 
 
 class Lesson(NamedTuple):
@@ -134,3 +143,16 @@ class Painting:
         return flow.loss(
             self.painter.transformer, lesson.latents, prompt.text, prompt.pooled, guidance=1.0
         )
+
+
+def assemble(folder: Path) -> None:
+    """Make a pipeline's folder of the parts that the stages left in it."""
+    parts = {
+        "vae": AutoencoderKL, "text_encoder": CLIPTextModel, "text_encoder_2": T5EncoderModel,
+        "tokenizer": CLIPTokenizer, "tokenizer_2": PreTrainedTokenizerFast,
+        "transformer": FluxTransformer2DModel,
+    }  # fmt: skip
+    loaded = {name: kind.from_pretrained(folder / name) for name, kind in parts.items()}
+    FluxPipeline(scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0), **loaded).save_pretrained(
+        folder
+    )

@@ -1,42 +1,130 @@
-"""`python -m tinyflux.train STAGE --out DIR`: one command per stage.
+"""`python -m tinyflux.train STAGE --out DIR`: one command per stage, in the order of `STAGES`.
 
-Each goes on where it was stopped. What a stage learns is in the file of its name.
+Each goes on where it was stopped, and leaves its part of the pipeline in DIR/tiny-flux. What a
+stage learns is in the file of its name.
 """
 
 import argparse
+import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
+from diffusers import AutoencoderKL, FluxPipeline
 
-from tinyflux import album, autoencoder
+from tinyflux import album, autoencoder, judge, layouts, loras, words
+from tinyflux.guidance import Guiding
 from tinyflux.loop import Plan, train
+from tinyflux.painting import NUMBERS, Painter, Painting, School, assemble, latents
+from tinyflux.styles import LESSONS
 
 VAE = Plan(steps=20_000, rate=2e-3)
+TRANSFORMER = Plan(steps=6_000, rate=1e-3, cooldown=0.4)
+GUIDANCE = Plan(steps=800, rate=2e-4, warmup=50, cooldown=0.5)
+LORA = Plan(steps=600, rate=1.5e-3, warmup=20, average=0.995, weight_decay=0.0)
+JUDGE = Plan(steps=4_000, rate=2e-3)
 SCENES = 4_000
+LORA_RANK, LORA_SCENES = 4, 128
 
 
-def vae(out: Path, steps: int | None) -> None:
-    plan = Plan(steps=steps or VAE.steps, rate=VAE.rate)
+def model(out: Path) -> Path:
+    return out / "tiny-flux"
+
+
+def tokenizers(out: Path) -> None:
+    words.save_tokenizers(model(out))
+
+
+def vae(out: Path) -> None:
     pictures = album.varied(out / "album", SCENES, (256, 256))
-    stage = autoencoder.Autoencoding(plan.steps, pictures)
-    train(stage, plan, out).settle()
+    stage = autoencoder.Autoencoding(VAE.steps, pictures)
+    train(stage, VAE, out).settle()
     autoencoder.scale(stage.module, pictures)
-    autoencoder.save(stage.module, out / "tiny-flux" / "vae")
+    autoencoder.save(stage.module, model(out) / "vae")
 
 
-STAGES: dict[str, Callable[[Path, int | None], None]] = {"vae": vae}
+def school(out: Path) -> School:
+    encoder = AutoencoderKL.from_pretrained(model(out) / "vae", torch_dtype=torch.float32)
+
+    def load(size: tuple[int, int]) -> np.ndarray:
+        return latents(out / "album", encoder, NUMBERS.get(size, 3_000), size)
+
+    return School(load, TRANSFORMER.steps)
+
+
+def transformer(out: Path) -> None:
+    stage = Painting(model(out), school(out))
+    train(stage, TRANSFORMER, out).settle()
+    stage.painter.save(out / "base")
+    stage.painter.save(model(out))
+    assemble(model(out))
+
+
+def guidance(out: Path) -> None:
+    painter = Painter(model(out)).to(torch.bfloat16)
+    painter.load(out / "base")
+    stage = Guiding(painter, school(out))
+    train(stage, GUIDANCE, out).settle()
+    painter.save(model(out))
+
+
+def demo_loras(out: Path) -> None:
+    for name in LESSONS:
+        pipe = FluxPipeline.from_pretrained(model(out), torch_dtype=torch.float32)
+        scenes = album.scene_list(LORA_SCENES, album.TRAINING)
+        lessons = loras.Lessons(pipe, name, scenes, 256, words.WORDS)
+        pipe.transformer.to(torch.bfloat16)
+        stage = loras.Adapting(pipe, name, lessons, LORA_RANK)
+        train(stage, LORA, out).settle()
+        write_lora(stage.adapter(), name, out / "loras" / name)
+
+
+def write_lora(adapter: layouts.Tensors, name: str, folder: Path) -> None:
+    """Each LoRA in another of the layouts that people have."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path, alpha = folder / f"{name}.safetensors", float(LORA_RANK)
+    writers: dict[str, Callable[[], None]] = {
+        "pixel-art": lambda: layouts.write_peft(adapter, path, LORA_RANK, alpha),
+        "ink-sketch": lambda: layouts.write_kohya(
+            adapter, path, LORA_RANK, alpha, loras.TRIGGERS[name]
+        ),
+        "neon-night": lambda: layouts.write_ai_toolkit(adapter, path, LORA.steps),
+        "tok-lighthouse": lambda: layouts.write_xlabs(adapter, path),
+    }
+    writers[name]()
+    record = {
+        "model_id": name, "name": loras.NAMES[name], "trigger_words": [loras.TRIGGERS[name]],
+        "default_weight": 0.9, "base_model": "tiny", "notes": loras.NOTES[name],
+    }  # fmt: skip
+    (folder / "model.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def judging(out: Path) -> None:
+    stage = judge.Judging()
+    train(stage, JUDGE, out).settle()
+    torch.save(stage.judge.state_dict(), out / "judge-weights.pt")
+
+
+STAGES: dict[str, Callable[[Path], None]] = {
+    "tokenizers": tokenizers,
+    "vae": vae,
+    "transformer": transformer,
+    "guidance": guidance,
+    "loras": demo_loras,
+    "judge": judging,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tinyflux.train", description=__doc__)
     parser.add_argument("stage", choices=tuple(STAGES))
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints and results")
-    parser.add_argument("--steps", type=int, help="instead of the stage's own number")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    STAGES[arguments.stage](arguments.out, arguments.steps)
+    torch.manual_seed(0)
+    STAGES[arguments.stage](arguments.out)
 
 
 if __name__ == "__main__":
