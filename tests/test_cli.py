@@ -117,11 +117,11 @@ def test_loras(
     assert capsys.readouterr().out == shown
     assert "a, b" in shown
     assert run("loras", "list") == 0
-    assert capsys.readouterr().out.startswith("me/dog ")
+    assert "me/dog " in capsys.readouterr().out
     assert run("loras", "remove", "me/dog") == 0
     capsys.readouterr()
     run("loras", "list")
-    assert capsys.readouterr().out == ""
+    assert "me/dog " not in capsys.readouterr().out
 
 
 def test_a_failure_is_told(

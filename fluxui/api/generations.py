@@ -19,8 +19,10 @@ from fluxui.api.answers import (
     GenerationAnswer,
     GenerationEvent,
     GenerationList,
+    Problem,
 )
 from fluxui.api.routes import adder, urls_of
+from fluxui.errors import GenerationNotFound
 from fluxui.generation import Generation, Status
 from fluxui.history import Query as Search
 from fluxui.request import GenerationForm
@@ -122,12 +124,16 @@ class Generations:
     async def watch_generation(
         self, job_id: str, request: Request, last_event_id: Annotated[str, Header()] = ""
     ) -> AsyncIterator[ServerSentEvent]:
-        """Server-sent events: `progress`, and one `end`. Each carries the whole state, so a
-        client that comes back with `Last-Event-ID` has missed nothing. Close it on `end`."""
+        """Server-sent events: `progress`, and one `end` (or `deleted`). Each carries the whole
+        state, so a client that comes back with `Last-Event-ID` has missed nothing. Close the
+        stream on `end`."""
         urls = urls_of(self._studio, request)
         number = int(last_event_id) if re.fullmatch(r"\d{1,9}", last_event_id) else 0
-        async for moment in self._studio.watch(job_id):
-            number += 1
-            kind = "end" if moment.generation.status.ended else "progress"
-            event = GenerationEvent.at(moment, urls)
-            yield ServerSentEvent(data=event, event=kind, id=str(number), retry=RETRY)
+        try:
+            async for moment in self._studio.watch(job_id):
+                number += 1
+                kind = "end" if moment.generation.status.ended else "progress"
+                event = GenerationEvent.at(moment, urls)
+                yield ServerSentEvent(data=event, event=kind, id=str(number), retry=RETRY)
+        except GenerationNotFound as gone:
+            yield ServerSentEvent(data=Problem(**gone.as_dict()), event="deleted")

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from fluxui.errors import GenerationNotFound
+from fluxui.generation import Status
 from fluxui.request import MAX_PROMPT
-from fluxui.studio import Studio
+from fluxui.studio import Moment, Studio
 from tests.conftest import FakePipeline, paint, wait
 from tests.lora_files import write
 
+QUEUED = {"status": Status.queued}
 PROMPT = {"prompt": "a red boat", "num_inference_steps": 3}
 
 
@@ -260,6 +265,21 @@ def test_events_go_on_after_a_lost_connection(client: TestClient, studio: Studio
     assert (event["id"], event["event"]) == ("42", "end")
     (event,) = read_events(client.get(url, headers={"Last-Event-ID": "no number"}).text)
     assert event["data"]["status"] == "completed"
+
+
+def test_events_of_one_that_is_deleted_meanwhile(
+    client: TestClient, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generation = paint(studio)
+
+    async def watch(job_id: str) -> AsyncIterator[Moment]:
+        yield replace(studio.moment(job_id), generation=generation.model_copy(update=QUEUED))
+        raise GenerationNotFound(job_id)
+
+    monkeypatch.setattr(studio, "watch", watch)
+    events = read_events(client.get(f"/api/generate/{generation.id}/events").text)
+    assert [event["event"] for event in events] == ["progress", "deleted"]
+    assert events[-1]["data"]["code"] == "generation_not_found"
 
 
 def test_events_of_an_unknown_job_are_404(client: TestClient) -> None:
