@@ -7,22 +7,19 @@ people wrote about it. Ids are looked up among what was listed, and never become
 from __future__ import annotations
 
 import json
-import logging
 import re
 import threading
-import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
 from fluxui.errors import (
     InvalidRequest,
     LoraMisfit,
-    LoraNotFound,
     LoraUnreadable,
     ObjectNotFound,
     StorageError,
@@ -35,19 +32,14 @@ from fluxui.loras.files import (
     File,
     Shelf,
     beside,
-    built_ins,
-    files_among,
-    read_card,
 )
 from fluxui.loras.header import SUFFIX, Fit, Header, inspect, opened, tensors_sha256
+from fluxui.loras.listing import Listing
 from fluxui.loras.metadata import training, trigger_words
 from fluxui.request import DEFAULT_WEIGHT, MAX_WEIGHT
 
 BUILT_IN = Path(__file__).parent.parent / "assets" / "loras"
-FRESH_SECONDS = 5.0
-AWAY_SECONDS = 30.0
 _CHUNK = 1 << 20
-_log = logging.getLogger(__name__)
 _SEGMENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 
 
@@ -88,42 +80,38 @@ class Library:
         self._cache = cache / "loras"
         self._base = base
         self._targets = base.targets()
-        self._built_in = built_in
+        self._listing = Listing(shelf, built_in)
         self._lock = threading.RLock()
-        self._files = {file.model_id: file for file in built_ins(built_in)}
-        self._away_until = float("-inf")
-        self._keys: set[str] = set()
-        self._listed_at = float("-inf")
         self._read: dict[str, tuple[Fit, Header]] = {}
         self._hashes: dict[str, str] = {}
 
     def list(self) -> list[Lora]:
         """Every LoRA, by name, those that do not fit included; while the bucket is away, those
         that were listed last."""
-        with self._lock:
-            self._refresh()
-            loras = [self._lora(file) for file in self._files.values()]
+        loras = [lora for file in self._listing.files().values() if (lora := self._seen(file))]
         shown = [lora for lora in loras if lora.fit.fits or not lora.built_in]
         return sorted(shown, key=lambda lora: (lora.name.lower(), lora.model_id))
 
     def get(self, model_id: str) -> Lora:
-        """One LoRA with its hash, which may mean to download it. Raises LoraNotFound."""
-        with self._lock:
-            file = self._file(model_id)
-            lora = self._lora(file)
+        """One LoRA with its hash, which may mean to download it.
+
+        Raises LoraNotFound, StorageUnavailable.
+        """
+        file = self._listing.find(model_id)
+        lora = self._lora(file)
         return lora if lora.sha256 or not lora.fit.fits else replace(lora, sha256=self._hash(file))
 
     def path(self, model_id: str) -> Path:
         """A local file with its tensors. Raises LoraNotFound, StorageUnavailable."""
-        return self._local(self._file(model_id))
+        return self._local(self._listing.find(model_id))
 
     def preview(self, model_id: str) -> bytes | None:
         """A WebP picture; None if it has none. Raises LoraNotFound."""
-        file = self._file(model_id)
+        file = self._listing.find(model_id)
         if file.built_in:
             picture = Path(file.key).parent / PREVIEW
             return picture.read_bytes() if picture.is_file() else None
-        return self._object(beside(file, PREVIEW))
+        return self._listing.read(beside(file, PREVIEW))
 
     def import_file(
         self, source: Path, model_id: str = "", name: str = "", trigger_words: tuple[str, ...] = ()
@@ -141,7 +129,7 @@ class Library:
             chosen = self._new_id(model_id, source)
             key = f"{MODELS}{chosen}/{PurePosixPath(chosen).name}{SUFFIX}"
             self._shelf.put(key, stream.read(), "application/octet-stream")
-        self._forget_listing()
+        self._listing.forget()
         words = trigger_words or None
         return self.update(chosen, name=name or None, trigger_words=words)
 
@@ -157,84 +145,56 @@ class Library:
         """Change what people wrote about it, never the weights. Raises LoraNotFound."""
         if default_weight is not None and not 0 <= default_weight <= MAX_WEIGHT:
             raise InvalidRequest(f"default_weight should be between 0 and {MAX_WEIGHT:g}.")
-        file = self._file(model_id)
+        file = self._listing.find(model_id)
         changed = {
             "name": name,
             "trigger_words": trigger_words,
             "default_weight": default_weight,
             "notes": notes,
         }
-        card = self._card(file) | {
+        card = self._listing.card(file) | {
             field: value for field, value in changed.items() if value is not None
         }
         text = json.dumps(card, indent=1, ensure_ascii=False)
         self._shelf.put(beside(file, CARD), text.encode(), "application/json")
-        self._forget_listing()
+        self._listing.forget()
         return self.get(model_id)
 
     def delete(self, model_id: str) -> None:
         """Remove the file, its card and its preview. Raises LoraNotFound, InvalidRequest."""
-        file = self._file(model_id)
+        file = self._listing.find(model_id)
         if file.built_in:
             raise InvalidRequest(f"{model_id} came with fluxui and can't be deleted.")
         for key in (file.key, beside(file, CARD), beside(file, PREVIEW)):
             self._shelf.delete(key)
-        self._forget_listing()
-
-    # Which files there are
-
-    def _file(self, model_id: str) -> File:
-        with self._lock:
-            stale = time.monotonic() - self._listed_at > FRESH_SECONDS
-            if stale or model_id not in self._files:
-                self._refresh()
-            if model_id not in self._files:
-                raise LoraNotFound(model_id)
-            return self._files[model_id]
-
-    def _refresh(self) -> None:
-        if time.monotonic() < self._away_until:
-            return
-        try:
-            objects = sorted(self._shelf.list(MODELS), key=lambda found: found.key)
-        except StorageError as error:
-            # What was listed last still stands, and nobody waits for the same silence again.
-            _log.warning("LoRAs were not listed: %s", error)
-            self._away_until = time.monotonic() + AWAY_SECONDS
-            return
-        files = {file.model_id: file for file in built_ins(self._built_in)}
-        files.update({file.model_id: file for file in files_among(objects)})
-        self._files = files
-        self._keys = {found.key for found in objects}
-        self._listed_at = time.monotonic()
-
-    def _forget_listing(self) -> None:
-        with self._lock:
-            self._listed_at = float("-inf")
+        self._listing.forget()
 
     def _new_id(self, wanted: str, source: Path) -> str:
-        if wanted:
-            if not all(_SEGMENT.fullmatch(part) for part in wanted.split("/")):
-                raise InvalidRequest(
-                    "model_id should be made of a-z, 0-9, dots, dashes and underscores."
-                )
-            if self._is_taken(wanted):
-                raise InvalidRequest(f"There is a LoRA {wanted!r} already.")
-            return wanted
-        slug = re.sub(r"[^a-z0-9._-]+", "-", source.stem.lower()).strip("-._")[:72] or "lora"
-        names = (slug, *(f"{slug}-{count}" for count in range(2, 1000)))
-        return next(name for name in names if not self._is_taken(name))
-
-    def _is_taken(self, model_id: str) -> bool:
-        with self._lock:
-            self._refresh()
-            return model_id in self._files
+        taken = self._listing.files()
+        if not wanted:
+            slug = re.sub(r"[^a-z0-9._-]+", "-", source.stem.lower()).strip("-._")[:72] or "lora"
+            names = (slug, *(f"{slug}-{count}" for count in range(2, 1000)))
+            return next(name for name in names if name not in taken)
+        if not all(_SEGMENT.fullmatch(part) for part in wanted.split("/")):
+            raise InvalidRequest(
+                "model_id should be made of a-z, 0-9, dots, dashes and underscores."
+            )
+        if wanted in taken:
+            raise InvalidRequest(f"There is a LoRA {wanted!r} already.")
+        return wanted
 
     # What is known of one
 
+    def _seen(self, file: File) -> Lora | None:
+        """None for a file that went since it was listed, or that was never read and can't be."""
+        try:
+            return self._lora(file)
+        except (ObjectNotFound, StorageError):
+            return None
+
     def _lora(self, file: File) -> Lora:
         fit, header = self._inspected(file)
-        card = self._card(file)
+        card = self._listing.card(file)
         words = card.get("trigger_words")
         return Lora(
             model_id=file.model_id,
@@ -252,10 +212,11 @@ class Library:
         )
 
     def _inspected(self, file: File) -> tuple[Fit, Header]:
-        if file.stamp not in self._read:
-            with self._opened(file) as stream:
-                self._read[file.stamp] = self._report(stream, file.size)
-        return self._read[file.stamp]
+        with self._lock:
+            if file.stamp not in self._read:
+                with self._opened(file) as stream:
+                    self._read[file.stamp] = self._report(stream, file.size)
+            return self._read[file.stamp]
 
     def _report(self, stream: BinaryIO, size: int) -> tuple[Fit, Header]:
         try:
@@ -263,21 +224,6 @@ class Library:
         except LoraUnreadable as error:
             fit = Fit("unreadable", 0, None, "unknown", 0, 0, fits=False, verdict=error.message)
             return fit, Header({}, {}, 0)
-
-    def _card(self, file: File) -> dict[str, Any]:
-        """What people wrote: beside the file, and over that what was changed here."""
-        own = Path(file.key).parent / CARD if file.built_in else None
-        written = read_card(own.read_bytes()) if own and own.is_file() else {}
-        return written | read_card(self._object(beside(file, CARD)) or b"{}")
-
-    def _object(self, key: str) -> bytes | None:
-        if key not in self._keys:
-            return None
-        try:
-            with self._shelf.open(key) as stream:
-                return stream.read()
-        except ObjectNotFound:
-            return None  # deleted since it was listed
 
     # Its bytes
 
