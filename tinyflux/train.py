@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, FluxPipeline
+from safetensors.torch import save_file
 
 from tinyflux import album, autoencoder, judge, layouts, loras, words
 from tinyflux.guidance import Guiding
@@ -77,6 +78,8 @@ def demo_loras(out: Path) -> None:
         pipe.transformer.to(torch.bfloat16)
         stage = loras.Adapting(pipe, name, lessons, LORA_RANK)
         train(stage, LORA, out).settle()
+        (out / "adapters").mkdir(exist_ok=True)
+        save_file(stage.adapter(), out / "adapters" / f"{name}.safetensors")
         write_lora(stage.adapter(), name, out / "loras" / name)
 
 
