@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mode
 from typing import BinaryIO
 
 from fluxui.errors import LoraError, LoraMisfit, LoraUnreadable
@@ -224,7 +225,6 @@ def inspect(stream: BinaryIO, size: int, targets: Targets, base_name: str) -> tu
         found = plan_file(header, targets, values)
     except LoraError as error:
         return _unfit(header, error), header
-    ranks = {piece.rank for piece in found.pieces}
     alphas = {
         number(header.tensors[piece.alpha], piece.alpha, stream)
         for piece in found.pieces
@@ -235,7 +235,8 @@ def inspect(stream: BinaryIO, size: int, targets: Targets, base_name: str) -> tu
         verdict += f" Its text encoder part is left out ({len(found.left_out)} tensors)."
     fit = Fit(
         format=found.format,
-        rank=max(ranks),
+        # Fused layers may hold three ranks in one; most layers have the one that was trained.
+        rank=mode(piece.rank for piece in found.pieces),
         alpha=alphas.pop() if len(alphas) == 1 else None,
         base_family=_family(header, base_name),
         layers=len(found.layers),

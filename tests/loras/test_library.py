@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from fluxui.errors import InvalidRequest, LoraMisfit, LoraNotFound, LoraUnreadable
+from fluxui.loras.canonical import read
 from fluxui.loras.files import Listed
 from fluxui.loras.header import tensors_sha256
-from fluxui.loras.library import Library
+from fluxui.loras.library import BUILT_IN, Library
 from fluxui.pipeline.base_models import CATALOGUE
 from fluxui.storage.local import LocalStorage
 from tests.loras.truth import kohya, lettered, pairs
@@ -226,3 +227,16 @@ def test_a_bucket_is_asked_for_bytes_once(
     assert library.list()[0].fit.format == "kohya"
     assert library.get("mine").sha256 == tensors_sha256(home / "models/mine.safetensors")
     assert not list((tmp_path / "cache").rglob("*.part"))
+
+
+def test_all_that_comes_with_fluxui_fits_the_built_in_model(tmp_path: Path) -> None:
+    library = Library(LocalStorage(tmp_path), tmp_path / "cache", CATALOGUE["tiny"])
+    loras = library.list()
+    assert {path.parent.name for path in BUILT_IN.glob("*/model.json")} == {
+        lora.model_id for lora in loras
+    }
+    for lora in loras:
+        delta = read(library.path(lora.model_id), CATALOGUE["tiny"].targets())
+        assert len(delta) == lora.fit.layers
+        assert lora.trigger_words
+        assert library.preview(lora.model_id)
