@@ -13,6 +13,7 @@ from fluxui.studio import Studio
 from fluxui.ui.desk import Desk
 from fluxui.ui.endpoints import build_endpoints
 from fluxui.ui.events import QUIET, Changes
+from fluxui.ui.frame import Frame
 from fluxui.ui.gallery import Gallery
 from fluxui.ui.generate import Generate
 from fluxui.ui.loras import Loras
@@ -50,45 +51,47 @@ class Page:
 
     def __init__(self, studio: Studio, blocks: gr.Blocks) -> None:
         self.studio = studio
-        self.desk = gr.State(Desk())
+        desk = gr.State(Desk())
         # Fixed names, so that a page finds its job again after the server was restarted.
-        self.job = gr.BrowserState("", storage_key="fluxui-job", secret="fluxui")  # noqa: S106
-        self.head = gr.HTML(elem_id="head", apply_default_css=False)
-        with gr.Tabs(elem_id="tabs") as self.tabs:
-            with gr.Tab("Generate", id="generate") as self.generate_tab:
-                self.generate = Generate(studio, self.head, self.tabs, self.desk, self.job)
-            with gr.Tab("Gallery", id="gallery") as self.gallery_tab:
-                self.gallery = Gallery(studio, self.desk, self.generate)
-            with gr.Tab("LoRAs", id="loras") as self.loras_tab:
-                self.loras = Loras(studio, self.desk, self.generate)
-            with gr.Tab("System", id="system") as self.system_tab:
-                self.system = System(studio)
+        job = gr.BrowserState("", storage_key="fluxui-job", secret="fluxui")  # noqa: S106
+        head = gr.HTML(elem_id="head", apply_default_css=False)
+        toast = gr.HTML(elem_id="toast", apply_default_css=False)
+        with gr.Tabs(elem_id="tabs") as tabs:
+            self.frame = Frame(desk, job, head, toast, tabs)
+            with gr.Tab("Generate", id="generate", elem_id="tab-generate") as self.generate_tab:
+                self.generate = Generate(studio, self.frame)
+            with gr.Tab("Gallery", id="gallery", elem_id="tab-gallery") as self.gallery_tab:
+                self.gallery = Gallery(studio, desk, self.generate)
+            with gr.Tab("LoRAs", id="loras", elem_id="tab-loras") as self.loras_tab:
+                self.loras = Loras(studio, desk, self.generate)
+            with gr.Tab("System", id="system", elem_id="tab-system") as self.system_tab:
+                self.system = System(studio, self.frame)
         self._wire(blocks)
 
     def _wire(self, blocks: gr.Blocks) -> None:
         for part in (self.generate, self.gallery, self.loras, self.system):
             part.wire()
         timer = gr.Timer(HEAD_SECONDS)
-        timer.tick(self._head, None, self.head, **QUIET)
+        timer.tick(self._head, None, self.frame.head, **QUIET)
         self._refresh(self.generate_tab, self.generate.refresh, self.generate.outputs)
         self._refresh(self.gallery_tab, self.gallery.refresh, self.gallery.outputs)
         self._refresh(self.loras_tab, self.loras.refresh, self.loras.outputs)
         self.system_tab.select(self.system.refresh, None, self.system.outputs, **QUIET)
-        self.tabs.select(self.system.wake, None, self.system.timer, **QUIET)
-        outputs = [*self.generate.outputs, self.head]
-        loaded = blocks.load(self.boot, [self.desk, self.job], outputs, **QUIET)
+        self.frame.tabs.select(self.system.wake, None, self.system.timer, **QUIET)
+        outputs = [*self.generate.outputs, self.frame.head]
+        loaded = blocks.load(self.boot, [self.frame.desk, self.frame.job], outputs, **QUIET)
         blocks.load(None, None, None, js=PLACEHOLDER, **QUIET)
         self.generate.then_watch(loaded)
 
     def _refresh(self, tab: gr.Tab, refresh: Any, outputs: list[Any]) -> None:
         """What a tab shows is read again whenever it is opened."""
-        tab.select(refresh, self.desk, outputs, **QUIET)
+        tab.select(refresh, self.frame.desk, outputs, **QUIET)
 
     def boot(self, desk: Desk, job_id: str, request: gr.Request) -> Changes:
         """The page was loaded; `?job=` and `?tab=` say what to show."""
-        changes = self.generate.boot(desk, job_id, request) | {self.head: self._head()}
+        changes = self.generate.boot(desk, job_id, request) | {self.frame.head: self._head()}
         tab = request.query_params.get("tab", "")
-        return changes | (self.generate.acts.go_to(tab) if tab in TABS else {})
+        return changes | (self.frame.go_to(tab) if tab in TABS else {})
 
     def _head(self) -> Any:
         return head(self.studio.system())

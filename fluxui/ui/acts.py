@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import gradio as gr
-
 from fluxui.errors import FluxuiError, LoraMisfit, QueueFull, StorageFull
 from fluxui.gallery import Card
 from fluxui.generation import Status
@@ -20,6 +18,7 @@ from fluxui.ui.desk import Desk
 from fluxui.ui.events import Changes
 from fluxui.ui.examples import examples
 from fluxui.ui.form import Form
+from fluxui.ui.frame import Frame
 
 Show = Callable[[Desk], Changes]
 
@@ -27,8 +26,8 @@ Show = Callable[[Desk], Changes]
 class Acts:
     """The acts of the Generate tab; `show` renders its stage anew."""
 
-    def __init__(self, studio: Studio, form: Form, tabs: gr.Tabs, show: Show) -> None:
-        self.studio, self.form, self.tabs, self.show = studio, form, tabs, show
+    def __init__(self, studio: Studio, frame: Frame, form: Form, show: Show) -> None:
+        self.studio, self.frame, self.form, self.show = studio, frame, form, show
 
     def perform(self, desk: Desk, data: dict[str, str]) -> Changes:
         """Do what a button with `data-act` says. What it names comes from the browser."""
@@ -41,11 +40,11 @@ class Acts:
             "again": self.again,
             "example": self.example,
             "open": self.open,
-            "frame": self.frame,
+            "frame": self.choose,
             "back": self.back,
             "unload": self.unload,
-            "gallery": lambda desk, data: self.go_to("gallery"),
-            "system": lambda desk, data: self.go_to("system"),
+            "gallery": lambda desk, data: self.frame.go_to("gallery"),
+            "system": lambda desk, data: self.frame.go_to("system"),
         }
         desk.notice = ""
         return self.guard(desk, lambda: acts[data["act"]](desk, data))
@@ -58,14 +57,11 @@ class Acts:
             desk.notice = html.error_notice(error, _way_out(error))
             return self.show(desk)
 
-    def go_to(self, tab: str) -> Changes:
-        return {self.tabs: gr.Tabs(selected=tab)}
-
     def use(self, desk: Desk, data: dict[str, str]) -> Changes:
         """Fill the form so that Generate would paint this picture again."""
         request = self._request_of(data)
-        gr.Info("Settings restored", duration=3)
-        return self.form.fill(desk, request) | self.go_to("generate")
+        said = self.frame.say(desk, "Settings restored")
+        return self.form.fill(desk, request) | said | self.frame.go_to("generate")
 
     def vary(self, desk: Desk, data: dict[str, str]) -> Changes:
         """The same settings with a new seed, at once."""
@@ -73,7 +69,7 @@ class Acts:
         form = GenerationForm.parse(request.model_dump())
         desk.show(self.studio.submit(form).id)
         filled = self.form.fill(desk, request) | {self.form.seed: ""}
-        return filled | self.show(desk) | self.go_to("generate")
+        return filled | self.show(desk) | self.frame.go_to("generate")
 
     def _request_of(self, data: dict[str, str]) -> GenerationRequest:
         """The request that paints one picture of a generation alone."""
@@ -89,7 +85,7 @@ class Acts:
             twin = self.studio.retry(twin.id)
         desk.show(card.generation.id, card.image.index)
         desk.twin = twin.id
-        return self.show(desk) | self.go_to("generate")
+        return self.show(desk) | self.frame.go_to("generate")
 
     def back(self, desk: Desk, data: dict[str, str]) -> Changes:
         desk.twin = ""
@@ -116,19 +112,18 @@ class Acts:
         desk.show(card.generation.id, card.image.index)
         return self.show(desk)
 
-    def frame(self, desk: Desk, data: dict[str, str]) -> Changes:
+    def choose(self, desk: Desk, data: dict[str, str]) -> Changes:
         desk.index = int(data["index"])
         return self.show(desk)
 
     def example(self, desk: Desk, data: dict[str, str]) -> Changes:
         """Fill the form with an example; it does not start."""
         one = examples()[int(data["index"])]
-        weights: dict[str, float] = {}
         desk.loras = [""] * len(desk.loras)
+        changes: Changes = {self.form.prompt: one.prompt, self.form.seed: str(one.seed)}
         if one.lora in {lora.model_id for lora in self.studio.loras()}:
-            self.form.put(desk, one.lora, weights)
-        chips = self.form.lay(desk, weights)
-        return {self.form.prompt: one.prompt, self.form.seed: str(one.seed), **chips}
+            return changes | self.form.put(desk, one.lora)
+        return changes | self.form.lay(desk, {})
 
     def unload(self, desk: Desk, data: dict[str, str]) -> Changes:
         """Take every LoRA off the form that this base model can't use."""

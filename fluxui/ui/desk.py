@@ -37,6 +37,7 @@ class Desk:
     twin: str = ""
     notice: str = ""
     watcher: int = 0
+    toasts: int = 0
     address: str = DEFAULT_ADDRESS
     language: str = "curl"
     loras: list[str] = field(default_factory=lambda: [""] * MAX_LORAS)

@@ -23,6 +23,8 @@ from fluxui.request import (
 from fluxui.studio import Studio
 from fluxui.ui import html
 from fluxui.ui.desk import Desk
+from fluxui.ui.events import Changes
+from fluxui.ui.frame import Frame
 
 WEIGHT_STEP = 0.05
 NONE = ""
@@ -60,8 +62,8 @@ class Chip:
 class Form:
     """Prompt, LoRAs, shape, images, seed and the rest. Built inside the tab."""
 
-    def __init__(self, studio: Studio) -> None:
-        self.studio = studio
+    def __init__(self, studio: Studio, frame: Frame) -> None:
+        self.studio, self.frame = studio, frame
         self.limits = studio.base_model.limits
         self.shapes = studio.base_model.shapes
         self.prompt = gr.Textbox(
@@ -197,7 +199,7 @@ class Form:
             }
         )
 
-    def fill(self, desk: Desk, request: GenerationRequest) -> dict[Any, Any]:
+    def fill(self, desk: Desk, request: GenerationRequest) -> Changes:
         """Updates that make the form say `request`. A LoRA that is gone is left out."""
         known = {lora.model_id for lora in self.studio.loras()}
         chosen = [ref for ref in request.loras if ref.model_id in known]
@@ -219,9 +221,9 @@ class Form:
             **self.lay(desk, {ref.model_id: ref.weight for ref in chosen}),
         }
 
-    def lay(self, desk: Desk, weights: dict[str, float]) -> dict[Any, Any]:
+    def lay(self, desk: Desk, weights: dict[str, float]) -> Changes:
         """Updates of all chips; those named in `weights` get that weight."""
-        updates: dict[Any, Any] = {}
+        updates: Changes = {}
         for chip, model_id in zip(self.chips, desk.loras, strict=True):
             updates[chip.column] = gr.update(visible=bool(model_id))
             if not model_id:
@@ -247,29 +249,29 @@ class Form:
 
     # Handlers of the form itself
 
-    def pick(self, model_id: str | None, desk: Desk) -> dict[Any, Any]:
+    def pick(self, model_id: str | None, desk: Desk) -> Changes:
         """A LoRA was chosen in the list: lay it on a free place. None takes all away."""
-        weights: dict[str, float] = {}
-        if model_id == NONE:
-            desk.loras = [""] * MAX_LORAS
-        elif model_id:
-            self.put(desk, model_id, weights)
-        return {self.add: gr.update(value=None), **self.lay(desk, weights)}
+        chosen: Changes = {self.add: gr.update(value=None)}
+        if model_id:
+            return chosen | self.put(desk, model_id)
+        desk.loras = [""] * MAX_LORAS
+        return chosen | self.lay(desk, {})
 
-    def put(self, desk: Desk, model_id: str, weights: dict[str, float]) -> None:
-        """Lay one LoRA down with its default weight, and say so if there is no place."""
+    def put(self, desk: Desk, model_id: str) -> Changes:
+        """Lay one LoRA down with its default weight, or say that there is no place."""
         lora = self.studio.lora(model_id)
         if desk.place(model_id) is not None:
-            weights[model_id] = lora.default_weight
-        elif model_id not in desk.loras:
-            gr.Info(f"{MAX_LORAS} LoRAs at most. Take one away first.")
+            return self.lay(desk, {model_id: lora.default_weight})
+        if model_id in desk.loras:
+            return self.frame.say(desk, f"{lora.name} is on the form already.")
+        return self.frame.say(desk, f"{MAX_LORAS} LoRAs at most: take one away first.")
 
-    def take(self, number: int, desk: Desk) -> dict[Any, Any]:
+    def take(self, number: int, desk: Desk) -> Changes:
         """The ✕ of one chip."""
         desk.loras[number] = ""
         return self.lay(desk, {})
 
-    def resize(self, ratio: str | None) -> dict[Any, Any]:
+    def resize(self, ratio: str | None) -> Changes:
         """A shape was chosen: its size goes to width, height and the label."""
         if ratio is None:
             return {self.ratio: gr.skip()}

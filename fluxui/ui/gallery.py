@@ -21,6 +21,9 @@ from fluxui.ui.events import QUIET, Changes
 from fluxui.ui.generate import Generate
 from fluxui.ui.html import button, esc
 
+# Arrows in words where there is room.
+PREVIOUS = '‹<span class="fx-desktop">&nbsp;Previous</span>'
+NEXT = '<span class="fx-desktop">Next&nbsp;</span>›'
 # Back from a picture: the grid is the same nodes, but the page has scrolled to its top.
 TO_PLACE = "() => setTimeout(() => scrollTo(0, window.fxY || 0), 50)"
 
@@ -66,7 +69,7 @@ class Gallery:
         """Connect the components. Call once, when all tabs are built."""
         filters = [self.desk, self.search, self.lora]
         gr.on(
-            [self.search.input, self.search.submit, self.lora.input],
+            [self.search.change, self.lora.input],  # a paste is no `input`
             self.filter,
             filters,
             self.outputs,
@@ -105,7 +108,7 @@ class Gallery:
             "delete": self._delete,
             "undo": self._undo,
             "clear": self._clear,
-            "first": lambda desk, data: self.generate.acts.go_to("generate"),
+            "first": lambda desk, data: self.generate.frame.go_to("generate"),
         }
         desk.gallery.notice = ""
         if data["act"] not in acts:
@@ -241,11 +244,12 @@ def grid(desk: Desk, page: GalleryPage) -> str:
 def detail(card: Card, number: int, total: int, first: bool, last: bool, compare: str) -> str:
     """One picture, everything that is known of it, and the way to its neighbours."""
     place = f"{number:,} of {total:,}" if number else ""
+    arrows = _arrow("prev", PREVIOUS, "Previous", not first)
+    arrows += _arrow("next", NEXT, "Next", not last)
     nav = (
         f'<div class="fx-row fx-spread fx-toolbar"><div class="fx-row">'
         f'{button("back", "← All pictures")}<span class="fx-sub">{place}</span></div>'
-        f'<nav class="fx-row" aria-label="Pictures">{_arrow("prev", "‹", "Previous", not first)}'
-        f"{_arrow('next', '›', 'Next', not last)}</nav></div>"
+        f'<nav class="fx-row" aria-label="Pictures">{arrows}</nav></div>'
     )
     image = card.image
     picture = stage.frame(card.url, card.generation.request.prompt, image.width, image.height)

@@ -25,6 +25,7 @@ from fluxui.ui.desk import Desk
 from fluxui.ui.events import QUIET, WATCHING, Changes
 from fluxui.ui.examples import examples
 from fluxui.ui.form import Form, eta, eta_line
+from fluxui.ui.frame import Frame
 from fluxui.ui.system import head
 from fluxui.watch import Moment
 
@@ -34,19 +35,12 @@ LATELY = 12
 class Generate:
     """Form on the left, stage on the right. Built inside its tab."""
 
-    def __init__(
-        self,
-        studio: Studio,
-        head: gr.HTML,
-        tabs: gr.Tabs,
-        desk: gr.State,
-        job: gr.BrowserState,
-    ) -> None:
-        self.studio, self.head, self.tabs, self.desk, self.job = studio, head, tabs, desk, job
+    def __init__(self, studio: Studio, frame: Frame) -> None:
+        self.studio, self.frame, self.desk = studio, frame, frame.desk
         with gr.Row(elem_id="generate", equal_height=False):
             with gr.Column(scale=0, min_width=400, elem_id="form", elem_classes="fx-panel"):
-                self.form = Form(studio)
-                self.acts = Acts(studio, self.form, tabs, self.show)
+                self.form = Form(studio, frame)
+                self.acts = Acts(studio, frame, self.form, self.show)
                 self._build_actions()
             with gr.Column(scale=1, min_width=320, elem_id="result"):
                 self.status = gr.HTML(elem_id="status", apply_default_css=False)
@@ -93,11 +87,11 @@ class Generate:
     def live(self) -> list[Any]:
         """All that `show` may change."""
         strip = [self.status, self.stage, self.eta, self.hint, self.go, self.cancel]
-        return [*strip, self.job, self.as_code, self.code]
+        return [*strip, self.frame.job, self.as_code, self.code]
 
     @property
     def outputs(self) -> list[Any]:
-        return [*self.live, *self.form.outputs, self.tabs]
+        return [*self.live, *self.form.outputs, self.frame.tabs, self.frame.toast]
 
     # Listeners
 
@@ -110,7 +104,8 @@ class Generate:
         self.then_watch(acted)
         self.cancel.click(self.stop, self.desk, self.live, **QUIET)
         self.language.input(self.speak, [self.desk, self.language], self.code, **QUIET)
-        form.add.input(form.pick, [form.add, self.desk], [form.add, *form.chip_parts], **QUIET)
+        chips = [form.add, *form.chip_parts, self.frame.toast]
+        form.add.input(form.pick, [form.add, self.desk], chips, **QUIET)
         for number, chip in enumerate(form.chips):
             chip.head.act(_taking(form, number), self.desk, form.chip_parts, **QUIET)
         form.dice.click(lambda: str(random_seed()), None, form.seed, **QUIET)
@@ -133,7 +128,7 @@ class Generate:
         """After `event`: follow what the stage shows, then say what the next one will take."""
         watched = event.then(self.watch, self.desk, self.live, **WATCHING)
         inputs = [self.desk, *self.form.inputs]
-        watched.then(self.settle, inputs, [self.eta, self.form.advanced, self.head], **QUIET)
+        watched.then(self.settle, inputs, [self.eta, self.form.advanced, self.frame.head], **QUIET)
 
     # Handlers
 
@@ -232,7 +227,7 @@ class Generate:
         }
         if moment is None or not busy:
             shown = self.studio.get(desk.shown) if desk.shown else None
-            changes[self.job] = desk.active if busy else ""
+            changes[self.frame.job] = desk.active if busy else ""
             changes[self.as_code] = gr.update(visible=shown is not None)
             if shown:
                 changes[self.code] = self._code(desk, shown)

@@ -97,7 +97,7 @@ class Loras:
 
     def wire(self) -> None:
         """Connect the components. Call once, when all tabs are built."""
-        self.search.input(
+        self.search.change(
             self.filter,
             [self.desk, self.search],
             self.outputs,
@@ -109,14 +109,15 @@ class Loras:
         for part in (self.notice, self.cards, self.nav, self.made):
             part.act(self.act, self.desk, everything, **QUIET)
         fields = [self.desk, self.name, self.trigger, self.weight]
+        saved = [self.nav, self.generate.frame.toast]
         gr.on(
             [self.name.submit, self.name.blur, self.trigger.submit, self.trigger.blur],
             self.save,
             fields,
-            [self.nav],
+            saved,
             **QUIET,
         )
-        self.weight.input(self.save, fields, [self.nav], trigger_mode="always_last", **QUIET)
+        self.weight.input(self.save, fields, saved, trigger_mode="always_last", **QUIET)
 
     # Handlers
 
@@ -165,13 +166,10 @@ class Loras:
 
     def _generate_with(self, desk: Desk, data: dict[str, str]) -> Changes:
         """Lay this one on the form, beside what lies there."""
-        weights: dict[str, float] = {}
-        form = self.generate.form
-        form.put(desk, data["id"], weights)
-        return form.lay(desk, weights) | self.generate.acts.go_to("generate")
+        return self.generate.form.put(desk, data["id"]) | self.generate.frame.go_to("generate")
 
     def _open_picture(self, desk: Desk, data: dict[str, str]) -> Changes:
-        return self.generate.acts.open(desk, data) | self.generate.acts.go_to("generate")
+        return self.generate.acts.open(desk, data) | self.generate.frame.go_to("generate")
 
     def _remove(self, desk: Desk, data: dict[str, str]) -> Changes:
         name = self.studio.lora(data["id"]).name
@@ -182,21 +180,20 @@ class Loras:
         words = html.notice(f"{name} was deleted.", stay)
         return self._show(desk, words) | self.generate.form.lay(desk, {})
 
-    def save(self, desk: Desk, name: str, words: str, weight: float) -> str:
+    def save(self, desk: Desk, name: str, words: str, weight: float) -> Changes:
         """Keep what was typed, if it is something new."""
         lora = self.studio.lora(desk.lora)
         trigger = tuple(word.strip() for word in words.split(",") if word.strip())
         said = (name.strip() or lora.name, trigger, float(weight))
         if said == (lora.name, lora.trigger_words, lora.default_weight):
-            return nav(lora)
+            return {self.nav: nav(lora)}
         try:
             lora = self.studio.update_lora(
                 lora.model_id, name=said[0], trigger_words=trigger, default_weight=said[2]
             )
         except FluxuiError as error:
-            return nav(lora) + html.error_notice(error)
-        gr.Info("Saved", duration=2)
-        return nav(lora)
+            return {self.nav: nav(lora) + html.error_notice(error)}
+        return {self.nav: nav(lora)} | self.generate.frame.say(desk, "Saved")
 
     # What is shown
 

@@ -17,7 +17,9 @@ from fluxui.studio import Studio
 from fluxui.system import StorageFacts
 from fluxui.system import System as Facts
 from fluxui.ui import html
+from fluxui.ui.desk import Desk
 from fluxui.ui.events import QUIET, Changes
+from fluxui.ui.frame import Frame
 from fluxui.ui.html import button, esc
 from fluxui.ui.stage import phase_words
 
@@ -36,8 +38,8 @@ HOW_TO_FLUX = "FLUXUI_BASE_MODEL=flux1-dev python app.py"
 class System:
     """Cards that are read again while the tab is open. Built inside it."""
 
-    def __init__(self, studio: Studio) -> None:
-        self.studio = studio
+    def __init__(self, studio: Studio, frame: Frame) -> None:
+        self.studio, self.frame = studio, frame
         self.timer = gr.Timer(REFRESH_SECONDS, active=False)
         with gr.Row(elem_id="system", equal_height=False):
             self.model = self._html("s-model")
@@ -56,7 +58,7 @@ class System:
     def wire(self) -> None:
         """Connect the components. Call once, when all tabs are built."""
         self.timer.tick(self.refresh, None, self.outputs, **QUIET)
-        self.queue.act(self.act, None, self.queue, **QUIET)
+        self.queue.act(self.act, self.frame.desk, [self.queue, self.frame.toast], **QUIET)
 
     def refresh(self) -> Changes:
         facts = self.studio.system()
@@ -73,13 +75,14 @@ class System:
         """The timer runs only while this tab is the open one."""
         return gr.Timer(active=event.value == "System")
 
-    def act(self, event: gr.EventData) -> str:
+    def act(self, desk: Desk, event: gr.EventData) -> Changes:
         """Cancel, in the queue's table."""
+        said: Changes = {}
         try:
             self.studio.cancel(event._data["id"])
         except FluxuiError as error:
-            gr.Info(error.message)
-        return self._queue()
+            said = self.frame.say(desk, error.message)
+        return {self.queue: self._queue()} | said
 
     def _queue(self) -> str:
         jobs = self.studio.jobs()

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from fluxui.errors import LoraNotFound
+from fluxui.server import App
+from tests.e2e.conftest import OpenPage
+from tests.e2e.steps import act, open_tab, paint
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated"),  # in Gradio's statistics
+]
+
+
+def test_import_edit_use_and_delete(open_page: OpenPage, app: App, lora_path: Path) -> None:
+    page = open_page()
+    open_tab(page, "LoRAs")
+    expect(page.locator("#l-cards")).to_contain_text("Dot art")
+    page.locator("#l-list input[type=file]").set_input_files(lora_path)
+    expect(page.locator("#l-fit")).to_contain_text("Fits tiny")
+    page.get_by_label("Trigger words").fill("ink, thin lines")
+    page.get_by_label("Trigger words").blur()
+    expect(page.locator("#toast")).to_contain_text("Saved")
+    assert app.studio.lora("ink-line").trigger_words == ("ink", "thin lines")
+
+    act(page, "#l-nav", "with")
+    expect(page.locator("#lora-1-head")).to_contain_text("adds “ink, thin lines”")
+    paint(page, "a harbour")
+    assert app.studio.page().generations[0].painted == "ink, thin lines, a harbour"
+
+    open_tab(page, "LoRAs")
+    expect(page.locator("#l-made .fx-thumb")).to_have_count(1)
+    act(page, "#l-nav", "remove")
+    expect(page.locator("#l-notice")).to_contain_text("Its 1 picture stay")
+    expect(page.locator("#l-cards")).not_to_contain_text("ink-line")
+    with pytest.raises(LoraNotFound):
+        app.studio.lora("ink-line")
+    open_tab(page, "Generate")
+    expect(page.locator("#lora-1")).to_be_hidden()
+
+
+def test_a_file_that_is_none_is_refused_in_words(
+    open_page: OpenPage, app: App, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"this is no LoRA")
+    page = open_page("?tab=loras")
+    page.locator("#l-list input[type=file]").set_input_files(broken)
+    expect(page.locator("#l-notice [role=alert]")).to_be_visible()
+    assert "broken" not in [lora.model_id for lora in app.studio.loras()]
+
+
+def test_search_by_name_and_trigger_word(open_page: OpenPage) -> None:
+    page = open_page("?tab=loras")
+    expect(page.locator("#l-cards")).to_contain_text("Dot art")
+    page.locator("#l-search textarea, #l-search input").fill("nothing like it")
+    expect(page.locator("#l-cards")).to_contain_text("No LoRA matches")
+    page.locator("#l-search textarea, #l-search input").fill("DOT A")
+    expect(page.locator("#l-cards .fx-card")).to_have_count(1)
