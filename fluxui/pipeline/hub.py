@@ -46,7 +46,10 @@ def is_cached(repo: str) -> bool:
 
 
 def fetch_config(repo: str, file: str, settings: Settings) -> Path:
-    """One small file of a repository. Raises BaseModelUnavailable."""
+    """One small file of a repository, from this disk if it is here. Raises BaseModelUnavailable."""
+    found = try_to_load_from_cache(repo, file)
+    if isinstance(found, str):
+        return Path(found)
     try:
         return Path(hf_hub_download(repo, file, token=_token(settings)))
     except _REFUSALS as error:
@@ -54,9 +57,18 @@ def fetch_config(repo: str, file: str, settings: Settings) -> Path:
 
 
 def fetch_weights(repo: str, settings: Settings) -> Path:
-    """The folder of a repository in diffusers' layout. Raises BaseModelUnavailable."""
+    """The folder of a repository in diffusers' layout; the Hub is only asked for what is missing.
+
+    Raises BaseModelUnavailable.
+    """
     try:
-        return Path(snapshot_download(repo, token=_token(settings), allow_patterns=list(FOLDERS)))
+        folder = snapshot_download(
+            repo,
+            token=_token(settings),
+            allow_patterns=list(FOLDERS),
+            local_files_only=is_cached(repo),
+        )
+        return Path(folder)
     except _REFUSALS as error:
         raise refusal(repo, error) from None
 

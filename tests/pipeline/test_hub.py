@@ -89,3 +89,19 @@ def test_half_of_a_download_is_not_in_the_cache(monkeypatch: pytest.MonkeyPatch)
         lambda repo, name: None if name.endswith("3-of-00003.safetensors") else f"/cache/{name}",
     )
     assert not hub.is_cached(REPO)
+
+
+def test_what_is_on_this_disk_asks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def download(repo: str, **given: object) -> str:
+        asked.append(given["local_files_only"])
+        return str(tmp_path)
+
+    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda repo, name: f"/cache/{name}")
+    monkeypatch.setattr(hub, "snapshot_download", download)
+    monkeypatch.setattr(hub, "hf_hub_download", None)
+    settings = Settings(data_dir=tmp_path)
+    assert hub.fetch_config(REPO, "vae/config.json", settings) == Path("/cache/vae/config.json")
+    hub.fetch_weights(REPO, settings)
+    assert asked == [True]
