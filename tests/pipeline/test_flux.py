@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -268,3 +269,20 @@ def test_a_model_that_can_not_run_here_is_refused_before_any_download(tmp_path: 
     with pytest.raises(BaseModelUnavailable, match="FLUX.1-dev needs .* GB") as caught:
         pipeline.load()
     assert "FLUXUI_BASE_MODEL=tiny" in caught.value.hint
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_smaller_types_paint_and_are_restored_too(
+    dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a T4 and newer GPUs run it, on the CPU: T5 and the VAE stay in fp32."""
+    monkeypatch.setattr(
+        "fluxui.pipeline.flux.place", lambda *given: replace(place(*given), dtype=dtype)
+    )
+    easel = Easel(make_pipeline(tmp_path))
+    plain = easel.paint()
+    assert easel.pipeline.describe()["dtype"] == dtype
+    assert len(set(plain.pixels)) > 20
+    changed = easel.paint([lora(easel.pipeline.base_model.targets())])
+    assert changed.pixels != plain.pixels
+    assert easel.paint().pixels == plain.pixels
