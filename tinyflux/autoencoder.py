@@ -52,14 +52,20 @@ class Autoencoding:
     name = "vae"
 
     def __init__(
-        self, steps: int, pictures: album.Pictures, crop: int = 64, batch: int = 16
+        self,
+        steps: int,
+        pictures: album.Pictures,
+        crop: int = 64,
+        batch: int = 16,
+        device: str = "cpu",
     ) -> None:
-        self.module: nn.Module = build()
+        self.device = torch.device(device)
+        self.module: nn.Module = build().to(self.device)
         self.steps, self.pictures, self.crop, self.batch = steps, pictures, crop, batch
 
     def loss(self, step: int) -> Tensor:
-        target = self._crops(step)
-        with torch.autocast("cpu", torch.bfloat16):
+        target = self._crops(step).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16):
             latents = self.module.encoder(target)[:, :LATENT_CHANNELS]
             restored = self.module.decoder(latents + NOISE * torch.randn_like(latents))
         error = (restored.float() - target).square()
@@ -97,7 +103,10 @@ def _liveliness(crop: np.ndarray) -> float:
 def scale(vae: AutoencoderKL, pictures: album.Pictures, number: int = 128) -> None:
     """Set the shift and scale that give latents mean 0 and deviation 1."""
     latents = torch.cat(
-        [vae.encode(album.tensor(picture)).latent_dist.mode() for picture in pictures[:number]]
+        [
+            vae.encode(album.tensor(picture).to(vae.device)).latent_dist.mode()
+            for picture in pictures[:number]
+        ]
     )
     vae.register_to_config(
         shift_factor=latents.mean().item(), scaling_factor=1 / latents.std().item()
@@ -107,14 +116,15 @@ def scale(vae: AutoencoderKL, pictures: album.Pictures, number: int = 128) -> No
 @torch.no_grad()
 def encoded(vae: AutoencoderKL, picture: np.ndarray) -> Tensor:
     """A picture's latents as the transformer is to see them."""
-    latents = vae.encode(album.tensor(picture).to(vae.dtype)).latent_dist.mode()
+    latents = vae.encode(album.tensor(picture).to(vae.device, vae.dtype)).latent_dist.mode()
     return (latents - vae.config.shift_factor) * vae.config.scaling_factor
 
 
 @torch.no_grad()
 def restore(vae: AutoencoderKL, picture: Image.Image) -> Image.Image:
-    pixels = vae.decode(vae.encode(album.tensor(np.asarray(picture))).latent_dist.mode()).sample
-    return album.image(pixels)
+    shown = album.tensor(np.asarray(picture)).to(vae.device)
+    pixels = vae.decode(vae.encode(shown).latent_dist.mode()).sample
+    return album.image(pixels.cpu())
 
 
 def psnr(first: Image.Image, second: Image.Image) -> float:

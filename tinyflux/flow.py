@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import mse_loss
 
+FAST = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
+
 
 def pack(latents: Tensor) -> Tensor:
     """Batch × channels × height × width to batch × tokens × 4 channels: a token is a 2×2 patch."""
@@ -17,17 +19,18 @@ def pack(latents: Tensor) -> Tensor:
     return patches.reshape(batch, height // 2 * (width // 2), channels * 4)
 
 
-def places(height: int, width: int) -> Tensor:
+def places(height: int, width: int, device: torch.device) -> Tensor:
     """The row and column of each token of latents of this size."""
     rows, columns = torch.meshgrid(
         torch.arange(height // 2), torch.arange(width // 2), indexing="ij"
     )
-    return torch.stack([torch.zeros_like(rows), rows, columns], dim=-1).reshape(-1, 3).float()
+    grid = torch.stack([torch.zeros_like(rows), rows, columns], dim=-1)
+    return grid.reshape(-1, 3).float().to(device)
 
 
-def noise_levels(batch: int) -> Tensor:
+def noise_levels(batch: int, device: torch.device) -> Tensor:
     """More of the middle and of the noisy end, where a scene is decided."""
-    return torch.sigmoid(1.2 * torch.randn(batch) + 0.3)
+    return torch.sigmoid(1.2 * torch.randn(batch, device=device) + 0.3)
 
 
 def velocity(
@@ -41,15 +44,16 @@ def velocity(
 ) -> Tensor:
     dtype = transformer.dtype
     # The backward pass of the fused attention is slow on a CPU: plain products are twice as fast.
-    with sdpa_kernel(SDPBackend.MATH):
+    kernels = [SDPBackend.MATH] if noisy.device.type == "cpu" else list(FAST)
+    with sdpa_kernel(kernels):
         return transformer(
             hidden_states=noisy.to(dtype),
             encoder_hidden_states=text.to(dtype),
             pooled_projections=pooled.to(dtype),
             timestep=sigma.to(dtype),
             guidance=guidance.to(dtype),
-            img_ids=places(*size),
-            txt_ids=torch.zeros(text.shape[1], 3),
+            img_ids=places(*size, noisy.device),
+            txt_ids=torch.zeros(text.shape[1], 3, device=noisy.device),
             return_dict=False,
         )[0]
 
@@ -62,9 +66,10 @@ def loss(
     guidance: float = 3.5,
 ) -> Tensor:
     batch = len(latents)
-    clean, sigma = pack(latents), noise_levels(batch)
+    clean, sigma = pack(latents), noise_levels(batch, latents.device)
     noise = torch.randn_like(clean)
     noisy = clean + sigma[:, None, None] * (noise - clean)
     size = latents.shape[2], latents.shape[3]
-    guess = velocity(transformer, noisy, sigma, text, pooled, torch.full((batch,), guidance), size)
+    strength = torch.full_like(sigma, guidance)
+    guess = velocity(transformer, noisy, sigma, text, pooled, strength, size)
     return mse_loss(guess.float(), noise - clean)

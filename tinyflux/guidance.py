@@ -31,17 +31,18 @@ class Guiding:
         lesson = self.school.lesson(self.school.steps + step)
         told = self.painter.read(lesson.texts)
         untold = self.painter.read([""])
-        batch, size = len(lesson.texts), (lesson.latents.shape[2], lesson.latents.shape[3])
-        clean, sigma = flow.pack(lesson.latents), flow.noise_levels(batch)
+        latents = lesson.latents.to(self.teacher.device)
+        batch, size = len(latents), (latents.shape[2], latents.shape[3])
+        clean, sigma = flow.pack(latents), flow.noise_levels(batch, latents.device)
         noisy = clean + sigma[:, None, None] * (torch.randn_like(clean) - clean)
-        ones = torch.ones(batch)
+        ones = torch.ones_like(sigma)
         with torch.no_grad():
             meant = flow.velocity(self.teacher, noisy, sigma, told.text, told.pooled, ones, size)
             plain = flow.velocity(
                 self.teacher, noisy, sigma, untold.text.expand(batch, -1, -1),
                 untold.pooled.expand(batch, -1), ones, size,
             )  # fmt: skip
-        weight = WEAKEST + (STRONGEST - WEAKEST) * torch.rand(batch)
+        weight = WEAKEST + (STRONGEST - WEAKEST) * torch.rand_like(sigma)
         target = plain.float() + weight[:, None, None] * (meant.float() - plain.float())
         guess = flow.velocity(self.module, noisy, sigma, told.text, told.pooled, weight, size)
         return mse_loss(guess.float(), target)

@@ -18,6 +18,7 @@ from tinyflux.styles import LESSONS, lesson
 from tinyflux.things import COLOURS, THINGS
 
 SIDE = 128
+UNASKED = -1
 ANSWERS: dict[str, tuple[str | None, ...]] = {
     "time": TIMES,
     "land": tuple(LANDS),
@@ -38,7 +39,7 @@ class Judge(nn.Module):
         for wide, wider in zip(widths, widths[1:], strict=False):
             layers += [
                 nn.Conv2d(wide, wider, 3, 2, 1, bias=False),
-                nn.BatchNorm2d(wider),
+                nn.GroupNorm(8, wider),
                 nn.ReLU(),
             ]
         self.features = nn.Sequential(*layers, nn.Conv2d(128, 128, 3, 1, 1), nn.ReLU())
@@ -65,22 +66,24 @@ class Judging:
 
     name = "judge"
 
-    def __init__(self, batch: int = 32) -> None:
-        self.judge = Judge()
+    def __init__(self, batch: int = 32, device: str = "cpu") -> None:
+        self.device = torch.device(device)
+        self.judge = Judge().to(self.device)
         self.module: nn.Module = self.judge
         self.batch = batch
 
     def loss(self, step: int) -> Tensor:
         rng = Random(f"judge {step}")
         shown = [_shown(rng) for _ in range(self.batch)]
-        pictures = torch.cat([pixels for pixels, _ in shown])
-        pictures = pictures + 0.06 * torch.rand(1) * torch.randn_like(pictures)
+        pictures = torch.cat([pixels for pixels, _ in shown]).to(self.device)
+        pictures = pictures + 0.06 * torch.rand(1).item() * torch.randn_like(pictures)
         scores = self.judge(pictures)
-        losses = [
-            F.cross_entropy(
-                scores[name], torch.tensor([truth[name] for _, truth in shown]), ignore_index=-1
-            )
+        truths = {
+            name: torch.tensor([truth[name] for _, truth in shown], device=self.device)
             for name in ANSWERS
+        }
+        losses = [
+            F.cross_entropy(scores[name], truths[name], ignore_index=UNASKED) for name in ANSWERS
         ]
         return torch.stack(losses).sum()
 
@@ -92,11 +95,11 @@ def _shown(rng: Random) -> tuple[Tensor, dict[str, int]]:
     truth = {name: _index(name, scene) for name in ANSWERS if name != "style"}
     if style:
         # A style repaints what the other questions ask for; they are not asked then.
-        truth = dict.fromkeys(truth, -1)
+        truth = dict.fromkeys(truth, UNASKED)
     return album.tensor(np.asarray(drawn)), {**truth, "style": ANSWERS["style"].index(style)}
 
 
 def _index(name: str, scene: Scene) -> int:
     if name == "position" and scene.count > 1:
-        return -1
+        return UNASKED
     return ANSWERS[name].index(getattr(scene, name))

@@ -114,8 +114,9 @@ class Adapting:
     def loss(self, step: int) -> Tensor:
         chosen = torch.randint(len(self.lessons.latents), (self.batch,))
         told = torch.randint(self.lessons.text.shape[1], (self.batch,))
-        text, pooled = self.lessons.text[chosen, told], self.lessons.pooled[chosen, told]
-        return flow.loss(self.module, self.lessons.latents[chosen], text, pooled)
+        lessons = self.lessons
+        batch = (lessons.latents[chosen], lessons.text[chosen, told], lessons.pooled[chosen, told])
+        return flow.loss(self.module, *(part.to(self.module.device) for part in batch))
 
     def adapter(self) -> dict[str, Tensor]:
         """peft's dictionary of the adapter, in bf16."""

@@ -68,8 +68,10 @@ class Painter(nn.Module):
         )
 
     def read(self, texts: list[str]) -> Prompt:
-        pooled = self.clip(words.ids(self.clip_words, texts, words.POOLED_WORDS)).pooler_output
-        return Prompt(self.t5(words.ids(self.t5_words, texts, words.WORDS))[0], pooled)
+        device = self.transformer.device
+        whole = words.ids(self.clip_words, texts, words.POOLED_WORDS).to(device)
+        each = words.ids(self.t5_words, texts, words.WORDS).to(device)
+        return Prompt(self.t5(each)[0], self.clip(whole).pooler_output)
 
     def _parts(self) -> dict[str, nn.Module]:
         return {
@@ -93,7 +95,7 @@ def latents(folder: Path, vae: AutoencoderKL, number: int, size: tuple[int, int]
     if not path.exists():
         scenes = album.scene_list(number, album.TRAINING)
         pictures = (np.asarray(picture(scene, *size)) for scene in scenes)
-        encoded = [autoencoder.encoded(vae, each).half().numpy() for each in pictures]
+        encoded = [autoencoder.encoded(vae, each).half().cpu().numpy() for each in pictures]
         album.keep(path, np.concatenate(encoded))
     return np.load(path, mmap_mode="r")
 
@@ -132,17 +134,17 @@ class Painting:
 
     name = "transformer"
 
-    def __init__(self, folder: Path, school: School) -> None:
-        self.painter = Painter(folder).to(torch.bfloat16)
+    def __init__(self, folder: Path, school: School, device: str = "cpu") -> None:
+        self.painter = Painter(folder).to(device, torch.bfloat16)
         self.module: nn.Module = self.painter
         self.school = school
 
     def loss(self, step: int) -> Tensor:
         lesson = self.school.lesson(step)
         prompt = self.painter.read(lesson.texts)
-        return flow.loss(
-            self.painter.transformer, lesson.latents, prompt.text, prompt.pooled, guidance=1.0
-        )
+        transformer = self.painter.transformer
+        latents = lesson.latents.to(transformer.device)
+        return flow.loss(transformer, latents, prompt.text, prompt.pooled, guidance=1.0)
 
 
 def assemble(folder: Path) -> None:

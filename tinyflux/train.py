@@ -33,20 +33,21 @@ def model(out: Path) -> Path:
     return out / "tiny-flux"
 
 
-def tokenizers(out: Path) -> None:
+def tokenizers(out: Path, _: str) -> None:
     words.save_tokenizers(model(out))
 
 
-def vae(out: Path) -> None:
+def vae(out: Path, device: str) -> None:
     pictures = album.varied(out / "album", SCENES, (256, 256))
-    stage = autoencoder.Autoencoding(VAE.steps, pictures)
+    stage = autoencoder.Autoencoding(VAE.steps, pictures, device=device)
     train(stage, VAE, out).settle()
     autoencoder.scale(stage.module, pictures)
     autoencoder.save(stage.module, model(out) / "vae")
 
 
-def school(out: Path) -> School:
+def school(out: Path, device: str) -> School:
     encoder = AutoencoderKL.from_pretrained(model(out) / "vae", torch_dtype=torch.float32)
+    encoder.to(device)
 
     def load(size: tuple[int, int]) -> np.ndarray:
         return latents(out / "album", encoder, NUMBERS.get(size, 3_000), size)
@@ -54,25 +55,25 @@ def school(out: Path) -> School:
     return School(load, TRANSFORMER.steps)
 
 
-def transformer(out: Path) -> None:
-    stage = Painting(model(out), school(out))
+def transformer(out: Path, device: str) -> None:
+    stage = Painting(model(out), school(out, device), device)
     train(stage, TRANSFORMER, out).settle()
     stage.painter.save(out / "base")
     stage.painter.save(model(out))
     assemble(model(out))
 
 
-def guidance(out: Path) -> None:
-    painter = Painter(model(out)).to(torch.bfloat16)
+def guidance(out: Path, device: str) -> None:
+    painter = Painter(model(out)).to(device, torch.bfloat16)
     painter.load(out / "base")
-    stage = Guiding(painter, school(out))
+    stage = Guiding(painter, school(out, device))
     train(stage, GUIDANCE, out).settle()
     painter.save(model(out))
 
 
-def demo_loras(out: Path) -> None:
+def demo_loras(out: Path, device: str) -> None:
     for name in LESSONS:
-        pipe = FluxPipeline.from_pretrained(model(out), torch_dtype=torch.float32)
+        pipe = FluxPipeline.from_pretrained(model(out), torch_dtype=torch.float32).to(device)
         scenes = album.scene_list(LORA_SCENES, album.TRAINING)
         lessons = loras.Lessons(pipe, name, scenes, 256, words.WORDS)
         pipe.transformer.to(torch.bfloat16)
@@ -103,13 +104,13 @@ def write_lora(adapter: layouts.Tensors, name: str, folder: Path) -> None:
     (folder / "model.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
-def judging(out: Path) -> None:
-    stage = judge.Judging()
+def judging(out: Path, device: str) -> None:
+    stage = judge.Judging(device=device)
     train(stage, JUDGE, out).settle()
     torch.save(stage.judge.state_dict(), out / "judge-weights.pt")
 
 
-STAGES: dict[str, Callable[[Path], None]] = {
+STAGES: dict[str, Callable[[Path, str], None]] = {
     "tokenizers": tokenizers,
     "vae": vae,
     "transformer": transformer,
@@ -123,11 +124,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tinyflux.train", description=__doc__)
     parser.add_argument("stage", choices=tuple(STAGES))
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints and results")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    STAGES[arguments.stage](arguments.out)
+    STAGES[arguments.stage](arguments.out, arguments.device)
 
 
 if __name__ == "__main__":

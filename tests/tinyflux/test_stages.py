@@ -74,7 +74,7 @@ def test_packing_is_that_of_the_pipeline() -> None:
     latents = torch.randn(2, 16, 8, 12)
     assert torch.equal(flow.pack(latents), FluxPipeline._pack_latents(latents, 2, 16, 8, 12))
     ids = FluxPipeline._prepare_latent_image_ids(1, 4, 6, torch.device("cpu"), torch.float32)
-    assert torch.equal(flow.places(8, 12), ids)
+    assert torch.equal(flow.places(8, 12, torch.device("cpu")), ids)
 
 
 def test_pictures_survive_the_way_to_tensors_and_back() -> None:
