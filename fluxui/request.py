@@ -150,6 +150,8 @@ def _sentence(field: str, error: Mapping[str, Any]) -> str:
         return f"{field} is longer than {error['ctx']['max_length']} characters."
     if kind == "too_long":
         return f"{field} has more than {error['ctx']['max_length']} entries."
+    if kind in ("model_attributes_type", "model_type"):
+        return f"{field} should be a JSON object."
     if kind == "json_invalid":
         return "The body is not valid JSON."
     return f"{field} {error['msg'][:1].lower()}{error['msg'][1:]}.".replace(

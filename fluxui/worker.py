@@ -21,7 +21,7 @@ from fluxui.generation import Failure, Generation, Image, LoraUse, Status
 from fluxui.history import History
 from fluxui.loras.library import Library
 from fluxui.pipeline import Adapter, Delta, Painting, Pipeline, Step
-from fluxui.queue import Phase, Progress, Report, Tail
+from fluxui.queue import Closing, Phase, Progress, Report, Tail
 from fluxui.storage import Storage, image_key, record_key, thumb_key
 
 log = logging.getLogger(__name__)
@@ -59,6 +59,10 @@ class Worker:
             return _nothing
         try:
             paintings = self._paint(generation, report, cancelled)
+        except Closing:
+            # A restart is no attempt that failed.
+            self._record(generation.advance(Status.queued, attempts=generation.attempts - 1))
+            raise
         except Cancelled as stop:
             ended = generation.advance(Status.cancelled, stopped_at=stop.step)
         except Exception as error:  # noqa: BLE001 (one bad generation hurts one generation)

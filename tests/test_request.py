@@ -63,6 +63,7 @@ def test_image_k_has_seed_plus_k_and_wraps() -> None:
         ({"prompt": "  "}, "prompt is empty"),
         ({"prompt": "x" * 2001}, "prompt is longer than 2000"),
         ({"prompt": "\ud800"}, "prompt should be a valid string"),
+        ({"prompt": "a", "loras": ["pixel-art"]}, "loras.0 should be a JSON object"),
         ({"prompt": ["a"]}, "prompt should be a valid string"),
         ({"prompt": "a", "num_images": 5}, "num_images should be less than or equal to 4"),
         ({"prompt": "a", "num_images": 0}, "num_images should be greater"),

@@ -224,6 +224,24 @@ def test_everything_is_there_after_a_restart(settings: Settings, pipeline: FakeP
     again.close()
 
 
+def test_a_restart_in_the_middle_is_no_failed_attempt(
+    settings: Settings, pipeline: FakePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fluxui.queue.local.GRACE_SECONDS", 0)
+    pipeline.step_seconds = 0.05
+    studio = make_studio(settings, pipeline)
+    one = studio.submit(form(num_inference_steps=100))
+    running(studio, one.id)
+    studio.close()
+    assert pipeline.painted == []
+
+    pipeline.step_seconds = 0
+    again = make_studio(settings, pipeline)
+    done = wait(again, one.id)
+    assert (done.status, done.attempts) == (Status.completed, 1)
+    again.close()
+
+
 def test_work_that_a_dead_process_left_is_taken_up_once_more(
     settings: Settings, pipeline: FakePipeline, tmp_path: Path
 ) -> None:

@@ -40,10 +40,16 @@ class Progress:
         return min(done / (self.images * self.steps), 1.0)
 
 
+class Closing(BaseException):
+    """This process ends: what it runs is to run again in the next one. No error, so nothing
+    that catches errors may keep it."""
+
+
 Report = Callable[[Progress], None]
 # What is left to do when the pipeline is free again: encode, store, record.
 Tail = Callable[[], None]
-# run(job_id, report, cancelled) paints and returns the tail. It must not raise.
+# run(job_id, report, cancelled) paints and returns the tail. It raises only the Closing that
+# `cancelled` may raise.
 Run = Callable[[str, Report, Callable[[], bool]], Tail]
 
 

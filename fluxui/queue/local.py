@@ -7,17 +7,20 @@ history is, and hands the unfinished ids to the next process.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 from fluxui.errors import QueueFull
-from fluxui.queue import Cancelling, Progress, Run, Tail
+from fluxui.queue import Cancelling, Closing, Progress, Run, Tail
 
 # Tails hold the pixels of their pictures: more than this many would fill the memory.
 MAX_TAILS = 4
-GRACE_SECONDS = 20
+GRACE_SECONDS = 3
+LAST_STEP_SECONDS = 20
 
 
 class LocalQueue:
@@ -33,6 +36,7 @@ class LocalQueue:
         self._active: dict[str, Progress] = {}
         self._cancelled: set[str] = set()
         self._closing = False
+        self._deadline = float("inf")
         self._changed = threading.Condition()
         self._tails = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fluxui-tail")
         self._tail_slots = threading.Semaphore(MAX_TAILS)
@@ -77,17 +81,19 @@ class LocalQueue:
     def close(self) -> None:
         with self._changed:
             self._closing = True
+            self._deadline = time.monotonic() + GRACE_SECONDS
             self._changed.notify_all()
         if self._thread.ident:
-            self._thread.join(timeout=GRACE_SECONDS)
+            self._thread.join(timeout=LAST_STEP_SECONDS + GRACE_SECONDS)
         self._tails.shutdown(wait=True)
 
     def _work(self) -> None:
         self._prepare()
-        while job_id := self._next():
-            tail = self._run(job_id, self._report(job_id), self._stops(job_id))
-            self._tail_slots.acquire()
-            self._tails.submit(self._finish, job_id, tail)
+        with suppress(Closing):
+            while job_id := self._next():
+                tail = self._run(job_id, self._report(job_id), self._stops(job_id))
+                self._tail_slots.acquire()
+                self._tails.submit(self._finish, job_id, tail)
 
     def _next(self) -> str:
         with self._changed:
@@ -117,4 +123,9 @@ class LocalQueue:
         return report
 
     def _stops(self, job_id: str) -> Callable[[], bool]:
-        return lambda: job_id in self._cancelled
+        def stops() -> bool:
+            if time.monotonic() > self._deadline:
+                raise Closing
+            return job_id in self._cancelled
+
+        return stops
