@@ -211,7 +211,9 @@ def test_the_shell_example_runs(settings: Settings) -> None:
         looked = json.loads(shell(f"{url}ID={asked['id']}\n{look}"))
         assert looked["id"] == asked["id"]
         assert looked["parameters"]["num_images"] == 2
-        assert "models" in json.loads(shell(url + models))
+        assert [model["model_id"] for model in json.loads(shell(url + models))].count(
+            "pixel-art"
+        ) == 1
 
 
 def shell(script: str) -> str:
