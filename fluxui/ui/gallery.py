@@ -80,7 +80,7 @@ class Gallery:
         for part in (self.bar, self.grid):
             part.act(self.act, self.desk, everything, **QUIET)
         acted = self.picture.act(self.act, self.desk, everything, **QUIET)
-        self.generate.then_watch(acted.then(None, None, None, js=TO_PLACE))
+        self.generate.then_watch(acted.then(None, None, None, js=TO_PLACE, **QUIET))
 
     # Handlers
 

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import ast
+import json
+import shlex
+
+from fluxui.cli import _parser
+from fluxui.request import GenerationForm, GenerationRequest, LoraRef
+from fluxui.ui import as_code
+
+ADDRESS = "http://127.0.0.1:7860"
+REQUEST = GenerationRequest(
+    prompt='it\'s a "boat" $HOME `id`',
+    loras=(LoraRef(model_id="me/dot-art", weight=0.65),),
+    num_images=2,
+    num_inference_steps=12,
+    guidance_scale=3.5,
+    width=128,
+    height=96,
+    seed=7,
+)
+TWO = REQUEST.model_copy(
+    update={"loras": (LoraRef(model_id="one", weight=0.5), LoraRef(model_id="two"))}
+)
+
+
+def test_curl_sends_the_request_and_nothing_is_expanded_by_the_shell() -> None:
+    words = shlex.split(as_code.curl(REQUEST, ADDRESS), comments=True)
+    body = json.loads(words[words.index("-d") + 1])
+    assert body["prompt"] == REQUEST.prompt
+    assert (body["model_id"], body["lora_weight"]) == ("me/dot-art", 0.65)
+    assert GenerationForm.parse(body)._chosen() == REQUEST.loras
+    several = shlex.split(as_code.curl(TWO, ADDRESS), comments=True)
+    assert len(json.loads(several[several.index("-d") + 1])["loras"]) == 2
+
+
+def test_client_code_is_python_that_names_every_argument() -> None:
+    tree = ast.parse(as_code.client(TWO, ADDRESS))
+    call = next(
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "predict"
+    )
+    given = {one.arg: ast.literal_eval(one.value) for one in call.keywords}
+    assert given["api_name"] == "/generate_image"
+    assert given["prompt"] == REQUEST.prompt
+    assert given["seed"] == 7
+
+
+def test_the_command_line_understands_its_own_code() -> None:
+    words = shlex.split(as_code.command(TWO, ADDRESS))
+    given = _parser().parse_args(words[3:])
+    assert given.prompt == REQUEST.prompt
+    assert given.lora == ["one:0.5", "two:0.8"]
+    assert (given.width, given.height, given.seed, given.num_images) == (128, 96, 7, 2)
+
+
+def test_no_key_is_ever_written_down() -> None:
+    for _, written in as_code.LANGUAGES.values():
+        assert "secret" not in written(REQUEST, ADDRESS).lower()

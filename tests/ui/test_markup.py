@@ -1,0 +1,89 @@
+"""The cards of the LoRAs, the gallery and the System tab."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fluxui.gallery import GalleryPage
+from fluxui.history import Query
+from fluxui.queue import Phase, Progress
+from fluxui.studio import Studio
+from fluxui.ui import gallery, loras, system
+from fluxui.ui.desk import Desk
+from tests.ui.conftest import NASTY, make_card, make_generation, make_lora
+
+
+def test_a_lora_card_shows_what_it_is_and_whether_it_fits() -> None:
+    markup = loras.card(make_lora(), None)
+    for words in ("Dot art", "flux1", "rank 16", "weight 0.8", "38.6 MB", "ready"):
+        assert words in markup
+    misfit = make_lora(fit=replace(make_lora().fit, fits=False, verdict="Trained for SDXL."))
+    assert "does not fit" in loras.card(misfit, None)
+    assert "Generate with this" not in loras.nav(misfit)
+    assert "Trained for SDXL." in loras.fit_report(misfit, "tiny")
+
+
+def test_what_came_with_fluxui_can_not_be_deleted() -> None:
+    assert "Delete" in loras.nav(make_lora())
+    assert "Delete" not in loras.nav(make_lora(built_in=True))
+
+
+def test_a_preview_is_shown_and_else_the_first_letter() -> None:
+    assert "data:image/webp;base64," in loras.card(make_lora(), b"webp")
+    assert "fx-letter" in loras.card(make_lora(), None)
+
+
+def test_the_gallery_counts_and_turns_pages() -> None:
+    desk, card = Desk(), make_card(make_generation())
+    assert "Page " not in gallery.bar(desk, GalleryPage([card], "", 1))
+    many = gallery.bar(desk, GalleryPage([card] * 48, "next", 1284))
+    assert "1,284 pictures" in many
+    assert "1 of 27" in many
+    assert 'data-act="newer" aria-label="Newer page" disabled' in many
+    desk.gallery.stack = [("", 0), ("next", 48)]
+    assert "2 of 2" in gallery.bar(desk, GalleryPage([card], "", 49))
+
+
+def test_an_empty_page_says_why() -> None:
+    desk = Desk()
+    assert "No pictures yet." in gallery.grid(desk, GalleryPage([], "", 0))
+    desk.gallery.query = Query(words="<castel>")
+    assert "No picture matches “&lt;castel&gt;”." in gallery.grid(desk, GalleryPage([], "", 0))
+
+
+def test_a_detail_has_every_setting() -> None:
+    markup = gallery.detail(make_card(make_generation(images=4), 2), 10, 1284, False, False, "")
+    for words in ("10 of 1,284", "dot-art 0.6 · 5/5 layers", "128 × 96", "12 · 3.5", "2 of 4"):
+        assert words in markup
+    for words in (">8<", "in 8.0 s", "image_2.png · 1.4 MB", "job-1", "tiny"):
+        assert words in markup
+
+
+def test_the_queue_shows_who_runs_and_who_waits(studio: Studio) -> None:
+    assert "Nothing is being painted." in system.queue_card([])
+    job = make_generation(NASTY, images=0)
+    running = Progress(Phase.painting, image=1, images=1, step=7, steps=20)
+    markup = system.queue_card([(job, running), (job, Progress(ahead=1)), (job, None)])
+    assert "step 7 of 20" in markup
+    assert markup.count('data-act="cancel"') == 3
+    assert "<img src=x" not in markup
+
+
+def test_the_cards_say_why_this_base_model(studio: Studio) -> None:
+    facts = studio.system()
+    assert "FLUXUI_BASE_MODEL is tiny." in system.model_card(facts, built_in=True)
+    assert "Known when the base model is loaded." in system.device_card(facts)
+    loaded = replace(
+        facts, pipeline={"device": "H200", "memory_used": 36 * 10**9, "memory_total": 141 * 10**9}
+    )
+    assert "36.0 GB of 141.0 GB" in system.device_card(loaded)
+    away = replace(facts.storage, kind="bucket", waiting=3, waiting_bytes=4_200_000)
+    assert "Bucket away: 3 waiting" in system.storage_pill(away)
+    assert "4.2 MB" in system.storage_card(replace(facts, storage=away))
+
+
+def test_the_report_is_lines_without_markup(studio: Studio) -> None:
+    report = system.report(studio.system())
+    assert "base_model: tiny" in report
+    assert "versions.gradio: " in report
+    assert "<" not in report
