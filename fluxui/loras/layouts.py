@@ -162,32 +162,26 @@ def _check(
     layers: tuple[str, ...], down: Shape, up: Shape, shapes: Mapping[str, Shape], targets: Targets
 ) -> int:
     """The rank, once the shapes are those of these layers of the base model."""
-    if (missing := [layer for layer in layers if layer not in targets]) or not targets:
-        family = family_of(shapes)
-        kind = "FLUX.1" if family in ("", FLUX1) else family
-        raise LoraMisfit(f"This LoRA is for {kind}: the base model here has no {missing[0]}.")
+    if missing := [layer for layer in layers if layer not in targets]:
+        raise _misfit(shapes, f"the base model here has no {missing[0]}.")
     rows, columns = sum(targets[layer][0] for layer in layers), targets[layers[0]][1]
     if any(size != 1 for size in (*down[2:], *up[2:])) or min(len(down), len(up)) < 2:
         raise LoraUnreadable(f"The tensors for {layers[0]} are no matrices.")
     if down[0] != up[1] or not 1 <= down[0] <= MAX_RANK:
         raise LoraUnreadable(f"The ranks for {layers[0]} do not agree: {down[0]} and {up[1]}.")
     if (up[0], down[1]) != (rows, columns):
-        raise LoraMisfit(_wrong_size(layers, (up[0], down[1]), (rows, columns), shapes))
+        name = layers[0] if len(layers) == 1 else f"{layers[0]} and {len(layers) - 1} more"
+        raise _misfit(
+            shapes,
+            f"{name} is {rows}x{columns} in the base model here, "
+            f"and {up[0]}x{down[1]} in this LoRA.",
+        )
     return down[0]
 
 
-def _wrong_size(
-    layers: tuple[str, ...],
-    has: tuple[int, int],
-    wants: tuple[int, int],
-    shapes: Mapping[str, Shape],
-) -> str:
+def _misfit(shapes: Mapping[str, Shape], why: str) -> LoraMisfit:
     family = family_of(shapes) or FLUX1
-    name = layers[0] if len(layers) == 1 else f"{layers[0]} and {len(layers) - 1} more"
-    return (
-        f"This LoRA is for {family}: {name} is {wants[0]}x{wants[1]} in the base model here, "
-        f"and {has[0]}x{has[1]} in this LoRA."
-    )
+    return LoraMisfit(f"This LoRA is for {family}: {why}") if is_kin(family) else _refusal(shapes)
 
 
 def format_of(shapes: Mapping[str, Shape]) -> str:
