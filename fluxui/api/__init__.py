@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from fluxui import __version__
 from fluxui.api.answers import Health, Problem
+from fluxui.api.docs import add_docs
 from fluxui.api.generations import Generations
 from fluxui.api.images import Images
 from fluxui.api.models import Models
@@ -24,7 +25,7 @@ def build_api(studio: Studio) -> FastAPI:
         title="fluxui",
         version=__version__,
         description="Generate with your own FLUX LoRAs, and keep every picture.",
-        docs_url="/docs",
+        docs_url=None,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
         responses={
@@ -34,6 +35,7 @@ def build_api(studio: Studio) -> FastAPI:
     )
     for part in (Generations, Images, Models, SystemFacts):
         part(studio).add_to(api)
+    add_docs(api)
     for kind in KINDS:
         api.add_exception_handler(kind, answer_error)
     return api
