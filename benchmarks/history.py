@@ -6,15 +6,12 @@ question is whether it grows with the history.
 
 from __future__ import annotations
 
-import argparse
-import json
 import resource
-import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.timing import arguments, milliseconds, summary, tell
 from fluxui.generation import Generation, Image, LoraUse, Status
 from fluxui.history import Query, journal
 from fluxui.history.format import dump, encode
@@ -24,6 +21,7 @@ from fluxui.request import GenerationRequest, LoraRef
 SMALL, LARGE = 100, 50_000
 INSERTS, PAGES = 300, 50
 PAGE = 48
+TARGET = 1.5
 WORDS = ("red", "blue", "house", "boat", "garden", "snow", "night", "lantern", "old", "quiet")
 
 
@@ -54,18 +52,6 @@ def generation(number: int) -> Generation:
         sha256="cd" * 32,
     )
     return made.advance(Status.running).advance(Status.completed, images=(image,))
-
-
-def milliseconds(call: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    call()
-    return (time.perf_counter() - begin) * 1000
-
-
-def summary(times: list[float]) -> dict[str, float]:
-    """Median, and the middle 80 per cent as the spread."""
-    tenths = statistics.quantiles(times, n=10) if len(times) > 1 else times
-    return {"median": statistics.median(times), "p10": tenths[0], "p90": tenths[-1]}
 
 
 def fill(path: Path, count: int) -> None:
@@ -131,26 +117,22 @@ def measure(folder: Path) -> dict[int, dict[str, list[float]]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, help="write the numbers here")
-    arguments = parser.parse_args()
+    given = arguments(__doc__).parse_args()
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         times = measure(Path(folder))
-    results = {
-        count: {name: summary(found) for name, found in rows.items()}
-        for count, rows in times.items()
+    rows = {
+        f"{name}, of {count:,}": summary(times[count][name])
+        for name in times[SMALL]
+        for count in times
     }
-    print(f"{'milliseconds':26}{f'{SMALL} records':>26}{f'{LARGE:,} records':>26}  ratio")
-    for name, small in results[SMALL].items():
-        large = results[LARGE][name]
-        cells = [
-            f"{row['median']:.2f} ({row['p10']:.2f}-{row['p90']:.2f})" for row in (small, large)
-        ]
-        print(f"{name:26}{cells[0]:>26}{cells[1]:>26}{large['median'] / small['median']:7.2f}")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"peak memory {peak:.0f} MB; median (10th to 90th percentile)")
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"milliseconds": results, "peak_mb": peak}, indent=1))
+    insert = [rows[f"insert, of {count:,}"]["median"] for count in (LARGE, SMALL)]
+    tell(
+        rows,
+        given.json,
+        insert_grows=f"{insert[0] / insert[1]:.2f} times",
+        target=f"{TARGET:g} times",
+        peak_memory=f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB",
+    )
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ def milliseconds(call: Callable[[], object]) -> float:
 
 
 def summary(times: Sequence[float]) -> Row:
-    """Median, and the middle half as the spread."""
-    quarters = statistics.quantiles(times, n=4)
+    """Median, and the middle half as the spread, which a single time has not."""
+    quarters = statistics.quantiles(times, n=4) if len(times) > 1 else times
     return {
         "median": statistics.median(times),
         "p25": quarters[0],
@@ -47,8 +47,8 @@ def tell(rows: Mapping[str, Row], path: Path | None, **facts: Any) -> None:
     width = max(map(len, rows))
     print(f"{'milliseconds':{width}}  {'median':>9}  {'middle half':>19}  {'of':>5}")
     for name, row in rows.items():
-        middle = f"{row['p25']:.1f} to {row['p75']:.1f}"
-        print(f"{name:{width}}  {row['median']:9.1f}  {middle:>19}  {row['count']:5.0f}")
+        middle = f"{row['p25']:.2f} to {row['p75']:.2f}"
+        print(f"{name:{width}}  {row['median']:9.2f}  {middle:>19}  {row['count']:5.0f}")
     for name, value in facts.items():
         print(f"{name.replace('_', ' ')}: {value}")
     if path:
