@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fluxui.errors import FluxuiError, LoraMisfit, QueueFull, StorageFull
+from fluxui.errors import FluxuiError, GenerationNotFound, LoraMisfit, QueueFull, StorageFull
 from fluxui.gallery import Card
 from fluxui.generation import Status
 from fluxui.request import GenerationForm, GenerationRequest, random_seed
@@ -54,14 +54,18 @@ class Acts:
         try:
             return work()
         except FluxuiError as error:
+            if isinstance(error, GenerationNotFound):
+                desk.show("")
             desk.notice = html.error_notice(error, _way_out(error))
             return self.show(desk)
 
     def use(self, desk: Desk, data: dict[str, str]) -> Changes:
         """Fill the form so that Generate would paint this picture again."""
         request = self._request_of(data)
-        said = self.frame.say(desk, "Settings restored")
-        return self.form.fill(desk, request) | said | self.frame.go_to("generate")
+        filled = self.form.fill(desk, request) | self.frame.go_to("generate")
+        gone = [ref.model_id for ref in request.loras if ref.model_id not in desk.loras]
+        words = f"Settings restored, but without {', '.join(gone)}: not found"
+        return filled | self.frame.say(desk, words if gone else "Settings restored")
 
     def vary(self, desk: Desk, data: dict[str, str]) -> Changes:
         """The same settings with a new seed, at once."""
@@ -121,13 +125,13 @@ class Acts:
         one = examples()[int(data["index"])]
         desk.loras = [""] * len(desk.loras)
         changes: Changes = {self.form.prompt: one.prompt, self.form.seed: str(one.seed)}
-        if one.lora in {lora.model_id for lora in self.studio.loras()}:
+        if one.lora in self.form.known():
             return changes | self.form.put(desk, one.lora)
         return changes | self.form.lay(desk, {})
 
     def unload(self, desk: Desk, data: dict[str, str]) -> Changes:
         """Take every LoRA off the form that this base model can't use."""
-        fitting = {lora.model_id for lora in self.studio.loras() if lora.fit.fits}
+        fitting = [one for one, lora in self.form.known().items() if lora.fit.fits]
         desk.loras = [one if one in fitting else "" for one in desk.loras]
         return self.form.lay(desk, {}) | self.show(desk)
 

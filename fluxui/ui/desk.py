@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from fluxui.generation import Generation, Image
 from fluxui.history import Query
 from fluxui.request import MAX_LORAS
 from fluxui.ui.as_code import DEFAULT_ADDRESS
@@ -55,15 +54,9 @@ class Desk:
         self.shown, self.index = job_id, index
         self.twin = self.notice = ""
 
-    def place(self, model_id: str) -> int | None:
-        """Lay a LoRA on the first free place. None if it lies there, or none is free."""
+    def place(self, model_id: str) -> bool:
+        """Lay a LoRA on the first free place. False if it lies there, or none is free."""
         if model_id in self.loras or "" not in self.loras:
-            return None
-        slot = self.loras.index("")
-        self.loras[slot] = model_id
-        return slot
-
-
-def framed(generation: Generation, index: int) -> Image:
-    """The picture in the frame: the one asked for, or the first."""
-    return next((one for one in generation.images if one.index == index), generation.images[0])
+            return False
+        self.loras[self.loras.index("")] = model_id
+        return True

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from fluxui.errors import FluxuiError
+from fluxui.errors import FluxuiError, LoraNotFound
 from fluxui.loras.library import Lora
 from fluxui.request import (
     DEFAULT_WEIGHT,
@@ -201,8 +201,7 @@ class Form:
 
     def fill(self, desk: Desk, request: GenerationRequest) -> Changes:
         """Updates that make the form say `request`. A LoRA that is gone is left out."""
-        known = {lora.model_id for lora in self.studio.loras()}
-        chosen = [ref for ref in request.loras if ref.model_id in known]
+        chosen = [ref for ref in request.loras if ref.model_id in self.known()]
         chosen_ids = [ref.model_id for ref in chosen]
         desk.loras = chosen_ids + [""] * (MAX_LORAS - len(chosen))
         shape = self.shape_of(request.width, request.height)
@@ -222,13 +221,15 @@ class Form:
         }
 
     def lay(self, desk: Desk, weights: dict[str, float]) -> Changes:
-        """Updates of all chips; those named in `weights` get that weight."""
+        """Updates of all chips; those named in `weights` get that weight, those gone go."""
         updates: Changes = {}
+        known = self.known()
+        desk.loras = [one if one in known else "" for one in desk.loras]
         for chip, model_id in zip(self.chips, desk.loras, strict=True):
             updates[chip.column] = gr.update(visible=bool(model_id))
             if not model_id:
                 continue
-            lora = self.studio.lora(model_id)
+            lora = known[model_id]
             updates[chip.head] = chip_head(lora, self.studio.lora_preview(model_id))
             slider: dict[str, Any] = {"label": f"Weight of {lora.name}"}
             if model_id in weights:
@@ -237,6 +238,10 @@ class Form:
         return updates
 
     # Choices
+
+    def known(self) -> dict[str, Lora]:
+        """The LoRAs by id, from the listing: to ask for one alone may mean to download it."""
+        return {lora.model_id: lora for lora in self.studio.loras()}
 
     def choices(self) -> list[tuple[str, str]]:
         """Every LoRA that fits, None first."""
@@ -259,11 +264,13 @@ class Form:
 
     def put(self, desk: Desk, model_id: str) -> Changes:
         """Lay one LoRA down with its default weight, or say that there is no place."""
-        lora = self.studio.lora(model_id)
-        if desk.place(model_id) is not None:
+        lora = self.known().get(model_id)
+        if lora is None:
+            raise LoraNotFound(model_id)
+        if desk.place(model_id):
             return self.lay(desk, {model_id: lora.default_weight})
-        if model_id in desk.loras:
-            return self.frame.say(desk, f"{lora.name} is on the form already.")
+        if model_id in desk.loras:  # Gradio tells a choice again when the list closes
+            return {}
         return self.frame.say(desk, f"{MAX_LORAS} LoRAs at most: take one away first.")
 
     def take(self, number: int, desk: Desk) -> Changes:

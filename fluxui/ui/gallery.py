@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from fluxui.errors import FluxuiError
+from fluxui.errors import FluxuiError, NotFound
 from fluxui.gallery import PAGE_SIZE, Card, GalleryPage
 from fluxui.history import Query
 from fluxui.studio import Studio
@@ -116,7 +116,7 @@ class Gallery:
         try:
             return acts[data["act"]](desk, data)
         except FluxuiError as error:
-            desk.gallery.notice, desk.gallery.shown = html.error_notice(error), None
+            desk.gallery.notice, desk.gallery.shown = said(error.message), None
             return self._show(desk)
 
     def _open(self, desk: Desk, data: dict[str, str]) -> Changes:
@@ -158,7 +158,7 @@ class Gallery:
         desk.gallery.shown = None
         words = f"{html.counted(count, 'picture')} moved to the trash."
         undo = button("undo", "Undo", kind="accent", id=data["id"])
-        desk.gallery.notice = f'<b role="status">{esc(words)}</b> {undo}'
+        desk.gallery.notice = f"{said(words)} {undo}"
         return self._show(desk) | self._off_stage(desk, data["id"])
 
     def _off_stage(self, desk: Desk, job_id: str) -> Changes:
@@ -187,22 +187,30 @@ class Gallery:
         page = self._page(desk)
         while not page.cards and len(desk.gallery.stack) > 1:
             page = self._turn_to(desk, -1)  # the last picture of the last page was deleted
+        shown = self._shown(desk)
         changes: Changes = {
-            self.list: gr.update(visible="hidden" if desk.gallery.shown else True),
-            self.detail: gr.update(visible=bool(desk.gallery.shown)),
+            self.list: gr.update(visible="hidden" if shown else True),
+            self.detail: gr.update(visible=bool(shown)),
         }
-        if desk.gallery.shown:
-            return changes | {self.picture: self._detail(desk, page)}
+        if shown:
+            return changes | {self.picture: self._detail(desk, page, shown)}
         return changes | {self.bar: bar(desk, page), self.grid: grid(desk, page)}
 
-    def _detail(self, desk: Desk, page: GalleryPage) -> str:
-        at = _position(page.cards, desk.gallery.shown)
-        job_id, index = desk.gallery.shown or ("", 0)
-        card = self.studio.card(job_id, index)
+    def _shown(self, desk: Desk) -> Card | None:
+        """The picture of the detail; the list comes back if it was deleted elsewhere."""
+        if desk.gallery.shown is None:
+            return None
+        try:
+            return self.studio.card(*desk.gallery.shown)
+        except NotFound as error:
+            desk.gallery.shown, desk.gallery.notice = None, said(error.message)
+            return None
+
+    def _detail(self, desk: Desk, page: GalleryPage, shown: Card) -> str:
+        at = _position(page.cards, _id(shown))
         number = desk.gallery.stack[-1][1] + at + 1 if at >= 0 else 0
-        first = number == 1
-        last = number == page.total
-        return detail(card, number, page.total, first, last, self.generate.acts.compare_words(card))
+        compare = self.generate.acts.compare_words(shown)
+        return detail(shown, number, page.total, number == 1, number == page.total, compare)
 
 
 def _id(card: Card) -> tuple[str, int]:
@@ -212,6 +220,11 @@ def _id(card: Card) -> tuple[str, int]:
 def _position(cards: Sequence[Card], shown: tuple[str, int] | None) -> int:
     """Where on its page a picture is; -1 if it is not there."""
     return next((at for at, card in enumerate(cards) if _id(card) == shown), -1)
+
+
+def said(words: str) -> str:
+    """A sentence in the place of the count."""
+    return f'<b role="status">{esc(words)}</b>'
 
 
 def bar(desk: Desk, page: GalleryPage) -> str:

@@ -154,7 +154,7 @@ class Generate:
     def refresh(self, desk: Desk) -> Changes:
         """The tab was opened: LoRAs may have come, and pictures gone."""
         changes: Changes = {self.form.add: gr.update(choices=self.form.choices())}
-        return changes if desk.shown else changes | {self.stage: self._idle(desk)}
+        return changes | self.show(desk)
 
     def submit(self, desk: Desk, *values: Any) -> Changes:
         """Generate was pressed."""
@@ -202,14 +202,15 @@ class Generate:
 
     def last_seed(self, desk: Desk) -> str:
         """The seed of the framed picture, or else of the newest one."""
-        if desk.shown:
-            return str(self.studio.get(desk.shown).request.seeds()[desk.index - 1])
+        if shown := self._shown(desk):
+            return str(shown.request.seeds()[desk.index - 1])
         newest = self.studio.page(limit=1).generations
         return str(newest[0].request.seed) if newest else ""
 
     def speak(self, desk: Desk, language: str) -> Any:
         desk.language = language
-        return self._code(desk, self.studio.get(desk.shown))
+        shown = self._shown(desk)
+        return self._code(desk, shown) if shown else gr.skip()
 
     # What is shown
 
@@ -226,7 +227,7 @@ class Generate:
             self.cancel: gr.update(visible=busy),
         }
         if moment is None or not busy:
-            shown = self.studio.get(desk.shown) if desk.shown else None
+            shown = self._shown(desk)
             changes[self.frame.job] = desk.active if busy else ""
             changes[self.as_code] = gr.update(visible=shown is not None)
             if shown:
@@ -238,9 +239,18 @@ class Generate:
     ) -> tuple[Generation | None, Progress | None, float | None]:
         if moment is not None:
             return moment.generation, moment.progress, moment.seconds_left
-        if not desk.active:
-            return None, None, None
-        return self.studio.get(desk.active), self.studio.progress(desk.active), None
+        shown = self._shown(desk)
+        if shown is None or not desk.twin:
+            return shown, self.studio.progress(desk.shown), None
+        return self.studio.get(desk.twin), self.studio.progress(desk.twin), None
+
+    def _shown(self, desk: Desk) -> Generation | None:
+        """The generation on the stage; it leaves the stage if it was deleted elsewhere."""
+        try:
+            return self.studio.get(desk.shown) if desk.shown else None
+        except GenerationNotFound:
+            desk.show("")
+            return None
 
     def _stage(self, desk: Desk, now: Generation | None, progress: Progress | None) -> str:
         if now is None:

@@ -172,7 +172,7 @@ class Loras:
         return self.generate.acts.open(desk, data) | self.generate.frame.go_to("generate")
 
     def _remove(self, desk: Desk, data: dict[str, str]) -> Changes:
-        name = self.studio.lora(data["id"]).name
+        name = self._listed(data["id"]).name
         pictures = self.studio.delete_lora(data["id"])
         desk.lora = ""
         desk.loras = ["" if one == data["id"] else one for one in desk.loras]
@@ -182,7 +182,7 @@ class Loras:
 
     def save(self, desk: Desk, name: str, words: str, weight: float) -> Changes:
         """Keep what was typed, if it is something new."""
-        lora = self.studio.lora(desk.lora)
+        lora = self._listed(desk.lora)
         trigger = tuple(word.strip() for word in words.split(",") if word.strip())
         said = (name.strip() or lora.name, trigger, float(weight))
         if said == (lora.name, lora.trigger_words, lora.default_weight):
@@ -211,6 +211,12 @@ class Loras:
             self.cards: self._cards(found, desk.lora_words),
         }
 
+    def _listed(self, model_id: str) -> Lora:
+        """From the listing, which downloads nothing. Raises LoraNotFound."""
+        if lora := self.generate.form.known().get(model_id):
+            return lora
+        raise LoraNotFound(model_id)
+
     def _cards(self, found: list[Lora], words: str) -> str:
         if found:
             cards = "".join(card(one, self.studio.lora_preview(one.model_id)) for one in found)
@@ -221,7 +227,7 @@ class Loras:
         return html.empty("No LoRAs yet.", "Import a .safetensors file to paint in its style.")
 
     def _detail(self, desk: Desk) -> Changes:
-        lora = self.studio.lora(desk.lora)
+        lora = self._listed(desk.lora)
         pictures = self.studio.gallery(Query(model_id=lora.model_id))
         return {
             self.list: gr.update(visible="hidden"),

@@ -42,6 +42,10 @@
     const press = e.target.closest('[data-press]');
     if (press) document.querySelector(press.dataset.press)?.click();
     if (e.target.closest('[data-act="open"]')) window.fxY = scrollY;
+    // A link's ?job= is over once something new was asked for: a reload should find that.
+    if (e.target.closest('#go, [data-act=vary], [data-act=again], [data-act=compare]')) {
+      history.replaceState(null, '', location.pathname);
+    }
     if (e.target.closest('#go') && innerWidth <= 760) {
       setTimeout(() => document.querySelector('#status').scrollIntoView({behavior: 'smooth'}), 300);
     }

@@ -209,7 +209,9 @@ def compare(shown: Card, twin: Card, notice: str = "") -> str:
 def first_run(paints: str, examples: Sequence[Example], notice: str = "") -> str:
     """The built-in model introduces itself, with prompts to try where there are some."""
     hello = html.notice(
-        "This is the small built-in model.", paints, button("system", "Use a FLUX model")
+        "This is the small built-in model.",
+        f"{paints} No GPU, no account, no network.",
+        button("system", "Use a FLUX model"),
     )
     cards = "".join(
         f'<button type="button" class="fx-card" data-act="example" data-index="{index}">'

@@ -24,7 +24,7 @@ GRADIO_GOES = ("AbortError", "Unexpected error Connection errored out")
 OpenPage = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright runs a loop in this thread as long as it lives
 def browser() -> Iterator[Browser]:
     """Debian's Chromium. Without one the tests skip, except in CI, which has to have it."""
     chromium = shutil.which("chromium")
@@ -60,7 +60,7 @@ def app(shared_app: App, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
     # Gradio asks the environment at each upload; another app of this process may have told it.
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(shared_app.temp))
     yield shared_app
-    pipeline_of(shared_app).step_seconds = 0.0
+    pipeline_of(shared_app).step_seconds, pipeline_of(shared_app).error = 0.0, None
     pipeline_of(shared_app).gate.set()
     empty(shared_app.studio)
 

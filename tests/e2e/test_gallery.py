@@ -90,3 +90,16 @@ def test_the_file_can_be_downloaded(open_page: OpenPage, app: App) -> None:
         page.get_by_role("link", name="Download").click()
     assert download.value.suggested_filename == f"fluxui-{made.id[:8]}-1.png"
     assert download.value.path().read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_is_deleted_elsewhere_leaves_the_page_in_words(open_page: OpenPage, app: App) -> None:
+    made = paint_directly(app.studio, "a red boat")
+    page = open_page(f"?job={made.id}&tab=gallery")
+    page.locator("#g-grid .fx-thumb").click()
+    expect(page.locator("#g-picture .fx-detail")).to_be_visible()
+    app.studio.delete(made.id)
+    act(page, "#g-picture", "vary")
+    open_tab(page, "Generate")
+    expect(page.locator("#stage")).to_contain_text("There is no generation")
+    open_tab(page, "Gallery")
+    expect(page.locator("#g-bar")).to_contain_text("There is no generation")

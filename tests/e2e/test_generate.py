@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from fluxui.errors import OutOfMemory, QueueFull
 from fluxui.server import App
 from tests.e2e.conftest import OpenPage, pipeline_of
 from tests.e2e.steps import (
@@ -208,3 +209,44 @@ def test_a_second_visitor_waits_in_line(open_page: OpenPage, app: App) -> None:
     expect(second.locator("#stage")).to_contain_text("Taken out of the queue.")
     pipeline_of(app).gate.set()
     wait_until_done(first)
+
+
+def test_a_click_on_an_example_fills_the_form_and_starts_nothing(
+    open_page: OpenPage, app: App
+) -> None:
+    page = open_page()
+    expect(page.locator("#stage")).to_contain_text("This is the small built-in model.")
+    last = page.locator("#stage [data-act=example]").last
+    picture_is_there(page, "#stage [data-act=example] img")
+    last.click()
+    expect(page.get_by_label("Prompt", exact=True)).not_to_have_value("")
+    expect(page.get_by_label("Seed", exact=True)).not_to_have_value("")
+    expect(page.locator("#lora-1")).to_be_visible()
+    assert app.studio.page().total == 0
+    act(page, "#stage", "system")
+    expect(page.locator("#s-model")).to_contain_text("FLUXUI_BASE_MODEL=flux1-dev")
+
+
+def test_a_full_queue_keeps_the_settings_and_offers_to_try_again(
+    open_page: OpenPage, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise QueueFull(64, 120)
+
+    page = open_page()
+    monkeypatch.setattr(app.studio, "submit", refuse)
+    ask(page, "a boat")
+    expect(page.locator("#stage")).to_contain_text("The queue is full (64).")
+    monkeypatch.undo()
+    page.locator("#stage").get_by_role("button", name="Try again").click()
+    wait_until_done(page)
+
+
+def test_what_fails_says_why_and_can_be_tried_again(open_page: OpenPage, app: App) -> None:
+    pipeline_of(app).error = OutOfMemory("Out of memory at step 3.")
+    page = open_page()
+    ask(page, "too large")
+    expect(page.locator("#stage [role=alert]")).to_contain_text("Out of memory at step 3.")
+    pipeline_of(app).error = None
+    act(page, "#stage", "again")
+    wait_until_done(page)
