@@ -6,6 +6,7 @@ It knows no call of the API: the page reads them from `openapi.json`.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -17,7 +18,7 @@ SCRIPT, STYLE = "swagger-ui-bundle.js", "swagger-ui.css"
 
 def add_docs(api: FastAPI) -> None:
     """Serve the page and its two files. Paths are relative, for proxies with a prefix."""
-    hidden = {"methods": ["GET"], "include_in_schema": False}
+    hidden: dict[str, Any] = {"methods": ["GET"], "include_in_schema": False}
     api.add_api_route("/docs", _page, **hidden)
     api.add_api_route(f"/docs/{SCRIPT}", _script, **hidden)
     api.add_api_route(f"/docs/{STYLE}", _style, **hidden)
