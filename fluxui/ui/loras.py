@@ -255,11 +255,12 @@ def card(lora: Lora, preview: bytes | None) -> str:
     words = ", ".join(lora.trigger_words) or "no trigger words"
     rank = f"rank {lora.fit.rank}" if lora.fit.rank else ""
     family = lora.fit.base_family
-    tags = [family, rank, f"weight {lora.default_weight:g}", html.file_size(lora.size)]
+    tags = [family, rank, f"weight {lora.default_weight:g}"]
     return (
         f'<button type="button" class="fx-card" data-act="lora" data-id="{esc(lora.model_id)}">'
         f'<span class="fx-card-picture">{lora_picture(lora, preview)}{verdict_pill(lora)}</span>'
-        f'<span class="fx-card-words"><b>{esc(lora.name)}</b>'
+        f'<span class="fx-card-words"><span class="fx-row fx-spread"><b>{esc(lora.name)}</b>'
+        f'<span class="fx-sub fx-end">{html.file_size(lora.size)}</span></span>'
         f'<span class="fx-sub">{esc(words)}</span>'
         f'<span class="fx-row fx-wrap">{"".join(map(html.tag, filter(None, tags)))}</span></span>'
         "</button>"

@@ -159,7 +159,7 @@ def actions(card: Card, compare: str) -> str:
         button("use", "Use settings", id=job, index=index),
         button("vary", "Vary", id=job, index=index),
         button("compare", compare, kind="wide", id=job, index=index) if compare else "",
-        html.link_button("Download", card.url, f"fluxui-{job[:8]}-{index}.png"),
+        html.download_button("Download", f"api/images/{job}/{index}?download=1"),
         html.copy_button("Copy link", f"?job={job}", "Link copied"),
         button("delete", f"Delete all {many}" if many > 1 else "Delete", kind="danger", id=job),
     ]

@@ -6,6 +6,7 @@ It only shows `Studio.system()`, which holds no secret, so the report can be pas
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -156,13 +157,19 @@ def storage_card(facts: Facts) -> str:
         state = f"Away. {html.counted(storage.waiting, 'file')} ({size}) wait on this machine."
     disk = f"{html.file_size(storage.disk_free)} free of {html.file_size(storage.disk_total)}"
     rows = [
-        ("Kept in", f"{where} <b>{esc(storage.name)}</b>"),
+        ("Kept in", f"{where} <b>{esc(_short(storage.name))}</b>"),
         ("State", esc(state)),
         ("Pictures", f"{facts.pictures:,}"),
         ("LoRAs", f"{facts.loras:,}"),
         ("Disk", esc(disk) + html.meter(used / storage.disk_total)),
     ]
     return _card("Storage", html.facts(rows), "warn" if storage.waiting else "ok")
+
+
+def _short(folder: str) -> str:
+    """With ~ for the home folder: visitors need not know whose it is."""
+    home = f"{Path.home()}/"
+    return f"~/{folder.removeprefix(home)}" if folder.startswith(home) else folder
 
 
 def queue_card(jobs: list[tuple[Generation, Progress | None]]) -> str:
@@ -205,7 +212,7 @@ def report(facts: Facts) -> str:
             lines += [f"{name}.{key}: {one}" for key, one in value.items()]
         else:
             lines.append(f"{name}: {value}")
-    return "\n".join(lines)
+    return "\n".join(lines).replace(f"{Path.home()}/", "~/")
 
 
 def _card(title: str, body: str, tone: str = "", extra: str = "") -> str:

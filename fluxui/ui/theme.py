@@ -113,5 +113,6 @@ LAUNCH: dict[str, Any] = {
     "theme": theme(),
     "css": (HERE / "page.css").read_text(encoding="utf-8"),
     "head": f"<script>{(HERE / 'page.js').read_text(encoding='utf-8')}</script>",
+    "favicon_path": HERE / "favicon.svg",
     "footer_links": [],
 }

@@ -88,7 +88,7 @@ def test_the_file_can_be_downloaded(open_page: OpenPage, app: App) -> None:
     page = open_page(f"?job={made.id}")
     with page.expect_download() as download:
         page.get_by_role("link", name="Download").click()
-    assert download.value.suggested_filename == f"fluxui-{made.id[:8]}-1.png"
+    assert download.value.suggested_filename == f"{made.id}_1.png"
     assert download.value.path().read_bytes().startswith(b"\x89PNG")
 
 

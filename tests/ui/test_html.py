@@ -11,7 +11,7 @@ def test_every_piece_escapes_what_it_is_given() -> None:
     pieces = [
         html.button("open", NASTY, id=NASTY),
         html.copy_button(NASTY, NASTY, NASTY),
-        html.link_button(NASTY, NASTY, NASTY),
+        html.download_button(NASTY, NASTY),
         html.pill(NASTY, title=NASTY),
         html.tag(NASTY),
         html.notice(NASTY, NASTY),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from fluxui.gallery import GalleryPage
 from fluxui.history import Query
 from fluxui.queue import Phase, Progress
@@ -87,3 +89,12 @@ def test_the_report_is_lines_without_markup(studio: Studio) -> None:
     assert "base_model: tiny" in report
     assert "versions.gradio: " in report
     assert "<" not in report
+
+
+def test_the_home_folder_is_nobodys_business(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(studio.settings.data_dir.parent))
+    facts = studio.system()
+    assert "<b>~/fluxui</b>" in system.storage_card(facts)
+    assert str(studio.settings.data_dir.parent) not in system.report(facts)
