@@ -19,7 +19,7 @@ from fluxui.history import History
 from fluxui.queue import Phase, Progress, Queue
 
 TELL_SECONDS = 0.25
-LOOK_SECONDS = 0.02
+LOOK_SECONDS = 0.01
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -111,10 +112,7 @@ class Worker:
 
     def _keep(self, generation: Generation, paintings: Sequence[Painting], report: Report) -> None:
         try:
-            outputs = tuple(
-                self._store(generation, index, painting)
-                for index, painting in enumerate(paintings, start=1)
-            )
+            outputs = self._store(generation, paintings)
             completed = generation.advance(
                 Status.completed,
                 images=outputs,
@@ -127,25 +125,17 @@ class Worker:
             completed = generation.advance(Status.failed, error=_failure(error))
         self._record(completed)
 
-    def _store(self, generation: Generation, index: int, painting: Painting) -> Image:
-        seed = generation.request.seeds()[index - 1]
-        png = images.encode(
-            painting.pixels, painting.width, painting.height, _settings(generation, index, seed)
-        )
-        thumb = images.thumbnail(painting.pixels, painting.width, painting.height)
-        key, small = image_key(generation, index), thumb_key(generation, index)
-        self.storage.put(key, png, "image/png")
-        self.storage.put(small, thumb, "image/webp")
-        return Image(
-            index=index,
-            key=key,
-            thumb_key=small,
-            seed=seed,
-            width=painting.width,
-            height=painting.height,
-            bytes=len(png),
-            sha256=hashlib.sha256(png).hexdigest(),
-        )
+    def _store(self, generation: Generation, paintings: Sequence[Painting]) -> tuple[Image, ...]:
+        """Encode all, then put them all at once: a bucket's answers take longer than its bytes."""
+        outputs, files = [], []
+        for index, painting in enumerate(paintings, start=1):
+            image, png, thumb = _encode(generation, index, painting)
+            outputs.append(image)
+            files += [(image.key, png, "image/png"), (image.thumb_key, thumb, "image/webp")]
+        with ThreadPoolExecutor(len(files), thread_name_prefix="fluxui-put") as pool:
+            for put in [pool.submit(self.storage.put, *file) for file in files]:
+                put.result()
+        return tuple(outputs)
 
     def _record(self, ended: Generation) -> None:
         try:
@@ -164,6 +154,24 @@ def _proofs(loras: Sequence[LoraUse], layers: Sequence[int]) -> tuple[LoraUse, .
     return tuple(
         lora.model_copy(update={"layers": count}) for lora, count in zip(loras, layers, strict=True)
     )
+
+
+def _encode(generation: Generation, index: int, painting: Painting) -> tuple[Image, bytes, bytes]:
+    """What is recorded of one image, its PNG and its thumbnail."""
+    size = painting.width, painting.height
+    seed = generation.request.seeds()[index - 1]
+    png = images.encode(painting.pixels, *size, _settings(generation, index, seed))
+    image = Image(
+        index=index,
+        key=image_key(generation, index),
+        thumb_key=thumb_key(generation, index),
+        seed=seed,
+        width=painting.width,
+        height=painting.height,
+        bytes=len(png),
+        sha256=hashlib.sha256(png).hexdigest(),
+    )
+    return image, png, images.thumbnail(painting.pixels, *size)
 
 
 def _settings(generation: Generation, index: int, seed: int) -> dict[str, Any]:
