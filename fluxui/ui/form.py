@@ -83,6 +83,8 @@ class Form:
             interactive=True,
             elem_id="lora-add",
         )
+        # Which LoRAs lie on the chips, as the browser shows them: what is seen is what is asked.
+        self.chosen = gr.JSON([""] * MAX_LORAS, visible=False, elem_id="lora-chosen")
         self.chips = [Chip(number) for number in range(1, MAX_LORAS + 1)]
         self.ratio = gr.Radio(
             list(self.shapes),
@@ -162,10 +164,10 @@ class Form:
 
     @property
     def inputs(self) -> list[Any]:
-        """What `read` takes after the desk, in its order."""
+        """What `read` takes, in its order."""
         weights = [chip.weight for chip in self.chips]
         numbers = [self.num, self.seed, self.steps, self.guidance, self.width, self.height]
-        return [self.prompt, *numbers, *weights]
+        return [self.prompt, self.chosen, *numbers, *weights]
 
     @property
     def outputs(self) -> list[Any]:
@@ -176,14 +178,14 @@ class Form:
 
     @property
     def chip_parts(self) -> list[Any]:
-        return [part for chip in self.chips for part in chip.parts]
+        return [self.chosen, *(part for chip in self.chips for part in chip.parts)]
 
-    def read(self, desk: Desk, values: tuple[Any, ...]) -> GenerationForm:
+    def read(self, values: tuple[Any, ...]) -> GenerationForm:
         """The components' values as a form. Raises InvalidRequest."""
-        prompt, num, seed, steps, guidance, width, height, *weights = values
+        prompt, chosen, num, seed, steps, guidance, width, height, *weights = values
         loras = [
             {"model_id": model_id, "weight": weight}
-            for model_id, weight in zip(desk.loras, weights, strict=True)
+            for model_id, weight in zip(chosen, weights, strict=True)
             if model_id
         ]
         return GenerationForm.parse(
@@ -235,7 +237,7 @@ class Form:
             if model_id in weights:
                 slider["value"] = weights[model_id]
             updates[chip.weight] = gr.update(**slider)
-        return updates
+        return updates | {self.chosen: desk.loras}
 
     # Choices
 
@@ -293,12 +295,12 @@ class Form:
         """A size was typed: the shape that has it, or none."""
         return gr.update(value=self.shape_of(width, height), label=shape_label(width, height))
 
-    def forecast(self, desk: Desk, *values: Any) -> tuple[str, Any]:
+    def forecast(self, *values: Any) -> tuple[str, Any]:
         """The line above Generate, and the label of Advanced."""
-        prompt, num, seed, steps, guidance, *rest = values
+        _, chosen, num, _, steps, guidance, *rest = values
         label = gr.update(label=advanced_label(steps, guidance))
         try:
-            form = self.read(desk, ("picture", num, "", steps, guidance, *rest))
+            form = self.read(("picture", chosen, num, "", steps, guidance, *rest))
             return eta(self.studio.estimate(form), int(num)), label
         except FluxuiError as error:
             return eta_error(error), label

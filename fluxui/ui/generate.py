@@ -105,7 +105,9 @@ class Generate:
         self.cancel.click(self.stop, self.desk, self.live, **QUIET)
         self.language.input(self.speak, [self.desk, self.language], self.code, **QUIET)
         chips = [form.add, *form.chip_parts, self.frame.toast]
-        form.add.input(form.pick, [form.add, self.desk], chips, **QUIET)
+        picked = form.add.input(form.pick, [form.add, self.desk], chips, **QUIET)
+        told = [self.eta, form.advanced]
+        picked.then(form.forecast, form.inputs, told, **QUIET)
         for number, chip in enumerate(form.chips):
             chip.head.act(_taking(form, number), self.desk, form.chip_parts, **QUIET)
         form.dice.click(lambda: str(random_seed()), None, form.seed, **QUIET)
@@ -118,8 +120,8 @@ class Generate:
         gr.on(
             [one.change for one in changing],
             form.forecast,
-            inputs,
-            [self.eta, form.advanced],
+            form.inputs,
+            told,
             trigger_mode="always_last",
             **QUIET,
         )
@@ -127,8 +129,9 @@ class Generate:
     def then_watch(self, event: Any) -> None:
         """After `event`: follow what the stage shows, then say what the next one will take."""
         watched = event.then(self.watch, self.desk, self.live, **WATCHING)
-        inputs = [self.desk, *self.form.inputs]
-        watched.then(self.settle, inputs, [self.eta, self.form.advanced, self.frame.head], **QUIET)
+        watched.then(
+            self.settle, self.form.inputs, [self.eta, self.form.advanced, self.frame.head], **QUIET
+        )
 
     # Handlers
 
@@ -161,7 +164,7 @@ class Generate:
         if not (values[0] or "").strip():
             desk.notice = html.notice("Write a prompt first.", "A few words are enough.")
             return self.show(desk)
-        return self.acts.guard(desk, lambda: self._submit(desk, self.form.read(desk, values)))
+        return self.acts.guard(desk, lambda: self._submit(desk, self.form.read(values)))
 
     def _submit(self, desk: Desk, form: GenerationForm) -> Changes:
         desk.show(self.studio.submit(form).id)
@@ -183,9 +186,9 @@ class Generate:
             desk.show("")
             yield self.show(desk)
 
-    def settle(self, desk: Desk, *values: Any) -> tuple[str, Any, str]:
+    def settle(self, *values: Any) -> tuple[str, Any, str]:
         """A watcher went home: what the next one takes, and the pills of the head."""
-        return *self.form.forecast(desk, *values), head(self.studio.system())
+        return *self.form.forecast(*values), head(self.studio.system())
 
     def stop(self, desk: Desk) -> Changes:
         """Cancel was pressed."""
