@@ -147,7 +147,8 @@ class Generate:
         except GenerationNotFound as error:
             desk.notice = html.error_notice(error) if asked else ""
             return changes | self.show(desk)
-        desk.show(generation.id)
+        image = request.query_params.get("image", "")
+        desk.show(generation.id, int(image) if image.isdecimal() else 1)
         if not generation.status.ended:
             since = html.clock(generation.created_at)
             words = f"Your picture from {since} is still being painted."

@@ -147,6 +147,7 @@ class Loras:
             "lora": self._open,
             "back": self._back,
             "with": self._generate_with,
+            "ask": self._ask,
             "remove": self._remove,
             "open": self._open_picture,
         }
@@ -170,6 +171,10 @@ class Loras:
 
     def _open_picture(self, desk: Desk, data: dict[str, str]) -> Changes:
         return self.generate.acts.open(desk, data) | self.generate.frame.go_to("generate")
+
+    def _ask(self, desk: Desk, data: dict[str, str]) -> Changes:
+        """A LoRA has no trash to come back from, so this one delete asks first."""
+        return {self.nav: nav(self._listed(data["id"]), sure=True)}
 
     def _remove(self, desk: Desk, data: dict[str, str]) -> Changes:
         name = self._listed(data["id"]).name
@@ -267,15 +272,26 @@ def card(lora: Lora, preview: bytes | None) -> str:
     )
 
 
-def nav(lora: Lora) -> str:
-    use = button("with", "Generate with this", kind="accent", id=lora.model_id)
-    remove = "" if lora.built_in else button("remove", "Delete", kind="danger", id=lora.model_id)
+def nav(lora: Lora, sure: bool = False) -> str:
+    """The row above the detail; with `sure` it asks whether to delete."""
     back = button("back", "← All LoRAs")
     return (
         f'<div class="fx-row fx-spread fx-toolbar"><div class="fx-row">{back}'
         f'<h2 class="fx-h">{esc(lora.name)}</h2></div>'
-        f'<div class="fx-row">{use if lora.fit.fits else ""}{remove}</div></div>'
+        f'<div class="fx-row fx-wrap">{_asking(lora) if sure else _choices(lora)}</div></div>'
     )
+
+
+def _choices(lora: Lora) -> str:
+    use = button("with", "Generate with this", kind="accent", id=lora.model_id)
+    remove = "" if lora.built_in else button("ask", "Delete", kind="danger", id=lora.model_id)
+    return (use if lora.fit.fits else "") + remove
+
+
+def _asking(lora: Lora) -> str:
+    words = '<span class="fx-sub" role="status">It can’t be brought back. Pictures stay.</span>'
+    keep = button("lora", "Keep it", id=lora.model_id)
+    return words + keep + button("remove", "Delete for good", kind="danger", id=lora.model_id)
 
 
 def fit_report(lora: Lora, base_name: str) -> str:

@@ -160,7 +160,7 @@ def actions(card: Card, compare: str) -> str:
         button("vary", "Vary", id=job, index=index),
         button("compare", compare, kind="wide", id=job, index=index) if compare else "",
         html.download_button("Download", f"api/images/{job}/{index}?download=1"),
-        html.copy_button("Copy link", f"?job={job}", "Link copied"),
+        html.copy_button("Copy link", f"?job={job}&image={index}", "Link copied"),
         button("delete", f"Delete all {many}" if many > 1 else "Delete", kind="danger", id=job),
     ]
     return "".join(buttons)

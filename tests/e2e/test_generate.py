@@ -100,11 +100,18 @@ def test_a_reload_finds_the_picture_that_is_being_painted(open_page: OpenPage, a
 
 
 def test_the_link_of_a_picture_opens_it(open_page: OpenPage, app: App) -> None:
-    first = open_page()
+    first = open_page(permissions=["clipboard-read", "clipboard-write"])
+    first.locator("#num").get_by_text("2", exact=True).click()
     paint(first, "a tree at dawn")
-    job_id = app.studio.page().generations[0].id
-    page = open_page(f"?job={job_id}")
+    first.locator("#stage .fx-shot").nth(1).click()
+    expect(first.locator("#stage .fx-shot").nth(1)).to_have_attribute("aria-current", "true")
+    first.get_by_role("button", name="Copy link").click()
+    expect(first.get_by_role("button", name="Link copied")).to_be_visible()
+    link = first.evaluate("navigator.clipboard.readText()")
+    assert link.startswith(f"{app.url}/?job={app.studio.page().generations[0].id}")
+    page = open_page(link.removeprefix(f"{app.url}/"))
     wait_until_done(page)
+    expect(page.locator("#stage .fx-shot").nth(1)).to_have_attribute("aria-current", "true")
     picture_is_there(page, "#stage .fx-frame img")
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("a tree at dawn")
     gone = open_page("?job=no-such-job")

@@ -34,6 +34,10 @@ def test_import_edit_use_and_delete(open_page: OpenPage, app: App, lora_path: Pa
 
     open_tab(page, "LoRAs")
     expect(page.locator("#l-made .fx-thumb")).to_have_count(1)
+    act(page, "#l-nav", "ask")
+    act(page, "#l-nav", "lora")
+    expect(page.locator("#l-nav")).not_to_contain_text("brought back")
+    act(page, "#l-nav", "ask")
     act(page, "#l-nav", "remove")
     expect(page.locator("#l-notice")).to_contain_text("Its 1 picture stay")
     expect(page.locator("#l-cards")).not_to_contain_text("ink-line")
