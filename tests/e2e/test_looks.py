@@ -96,3 +96,14 @@ def test_keyboard_reaches_every_part(open_page: OpenPage) -> None:
         if reached[-1] == "go":
             break
     assert reached[-1] == "go", reached
+
+
+def test_no_width_makes_it_scroll_sideways(open_page: OpenPage, app: App) -> None:
+    made = paint_directly(app.studio, "word" * 100, num_images=4)  # nothing to break it at
+    page = open_page(f"?job={made.id}")
+    expect(page.locator("#stage .fx-film")).to_be_visible()
+    for name in ("Generate", "Gallery", "LoRAs", "System"):
+        open_tab(page, name)
+        for width in (320, 768, 1024, 1440, 1920):
+            page.set_viewport_size({"width": width, "height": 900})
+            no_overflow(page)
