@@ -21,11 +21,10 @@ LAYOUTS = {
 }
 
 
-def test_all_of_it_is_at_most_25_megabytes() -> None:
-    made = [
-        path for name in ("tiny-flux", "loras", "examples") for path in (ASSETS / name).rglob("*")
-    ]
-    assert sum(path.stat().st_size for path in made if path.is_file()) <= 25 * MEGABYTE
+def test_the_weights_are_at_most_25_megabytes() -> None:
+    weights = list(ASSETS.rglob("*.safetensors"))
+    assert len(weights) == 8
+    assert sum(path.stat().st_size for path in weights) <= 25 * MEGABYTE
 
 
 def test_the_base_model_is_a_whole_pipeline() -> None:
