@@ -28,9 +28,11 @@ class Desk:
     """`shown` is the generation on the stage, `index` the picture of it in the frame.
 
     `twin` is the generation that `shown` is compared with, or "". `watcher` counts up with each
-    watcher that starts, so that an older one stops. `address` is where the browser sees us.
+    watcher that starts, so that an older one stops. `address` is where the browser sees us, and
+    `ready` says that the page has booted.
     """
 
+    ready: bool = False
     shown: str = ""
     index: int = 1
     twin: str = ""

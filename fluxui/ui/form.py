@@ -27,6 +27,11 @@ from fluxui.ui.events import Changes
 from fluxui.ui.frame import Frame
 
 WEIGHT_STEP = 0.05
+# `advanced_label`, in the browser: an answer from here, late, would undo what is being typed.
+LABEL = (
+    "(steps, guidance) => ({__type__: 'update', "
+    "label: `Advanced · ${steps} steps · guidance ${guidance}`})"
+)
 NONE = ""
 
 
@@ -295,15 +300,14 @@ class Form:
         """A size was typed: the shape that has it, or none."""
         return gr.update(value=self.shape_of(width, height), label=shape_label(width, height))
 
-    def forecast(self, *values: Any) -> tuple[str, Any]:
-        """The line above Generate, and the label of Advanced."""
-        _, chosen, num, _, steps, guidance, *rest = values
-        label = gr.update(label=advanced_label(steps, guidance))
+    def forecast(self, *values: Any) -> str:
+        """The line above Generate. No seed and no prompt is needed for it."""
+        _, chosen, num, _, *rest = values
         try:
-            form = self.read(("picture", chosen, num, "", steps, guidance, *rest))
-            return eta(self.studio.estimate(form), int(num)), label
+            form = self.read(("picture", chosen, num, "", *rest))
+            return eta(self.studio.estimate(form), int(num))
         except FluxuiError as error:
-            return eta_error(error), label
+            return eta_error(error)
 
 
 def choice_words(lora: Lora) -> str:

@@ -24,7 +24,7 @@ from fluxui.ui.as_code import LANGUAGES
 from fluxui.ui.desk import Desk
 from fluxui.ui.events import QUIET, WATCHING, Changes
 from fluxui.ui.examples import examples
-from fluxui.ui.form import Form, eta, eta_line
+from fluxui.ui.form import LABEL, Form, eta, eta_line
 from fluxui.ui.frame import Frame
 from fluxui.ui.system import head
 from fluxui.watch import Moment
@@ -106,8 +106,7 @@ class Generate:
         self.language.input(self.speak, [self.desk, self.language], self.code, **QUIET)
         chips = [form.add, *form.chip_parts, self.frame.toast]
         picked = form.add.input(form.pick, [form.add, self.desk], chips, **QUIET)
-        told = [self.eta, form.advanced]
-        picked.then(form.forecast, form.inputs, told, **QUIET)
+        picked.then(form.forecast, form.inputs, self.eta, **QUIET)
         for number, chip in enumerate(form.chips):
             chip.head.act(_taking(form, number), self.desk, form.chip_parts, **QUIET)
         form.dice.click(lambda: str(random_seed()), None, form.seed, **QUIET)
@@ -121,23 +120,23 @@ class Generate:
             [one.change for one in changing],
             form.forecast,
             form.inputs,
-            told,
+            self.eta,
             trigger_mode="always_last",
             **QUIET,
         )
+        told = [form.steps, form.guidance]
+        gr.on([one.change for one in told], None, told, form.advanced, js=LABEL, **QUIET)
 
     def then_watch(self, event: Any) -> None:
         """After `event`: follow what the stage shows, then say what the next one will take."""
         watched = event.then(self.watch, self.desk, self.live, **WATCHING)
-        watched.then(
-            self.settle, self.form.inputs, [self.eta, self.form.advanced, self.frame.head], **QUIET
-        )
+        watched.then(self.settle, self.form.inputs, [self.eta, self.frame.head], **QUIET)
 
     # Handlers
 
     def boot(self, desk: Desk, job_id: str, request: gr.Request) -> Changes:
         """A page was opened: show the job of its address, or the one it left behind."""
-        desk.address = _address(request, desk.address)
+        desk.ready, desk.address = True, _address(request, desk.address)
         asked = request.query_params.get("job", "")
         changes: Changes = {self.form.add: gr.update(choices=self.form.choices())}
         if not (asked or job_id):
@@ -158,7 +157,8 @@ class Generate:
     def refresh(self, desk: Desk) -> Changes:
         """The tab was opened: LoRAs may have come, and pictures gone."""
         changes: Changes = {self.form.add: gr.update(choices=self.form.choices())}
-        return changes | self.show(desk)
+        # Gradio opens the first tab while the page boots, which knows better what to show.
+        return changes | (self.show(desk) if desk.ready else {})
 
     def submit(self, desk: Desk, *values: Any) -> Changes:
         """Generate was pressed."""
@@ -187,9 +187,9 @@ class Generate:
             desk.show("")
             yield self.show(desk)
 
-    def settle(self, *values: Any) -> tuple[str, Any, str]:
+    def settle(self, *values: Any) -> tuple[str, str]:
         """A watcher went home: what the next one takes, and the pills of the head."""
-        return *self.form.forecast(*values), head(self.studio.system())
+        return self.form.forecast(*values), head(self.studio.system())
 
     def stop(self, desk: Desk) -> Changes:
         """Cancel was pressed."""

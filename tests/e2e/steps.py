@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from playwright.sync_api import Page, expect
 
 
@@ -16,6 +18,7 @@ def set_steps(page: Page, steps: int) -> None:
     if not page.locator("#steps").is_visible():
         page.get_by_text("Advanced ·").click()
     field = page.locator("#steps input[type=number]")
+    expect(field).to_have_value(re.compile(r"\d"))  # else its first value comes over ours
     field.fill(str(steps))
     field.blur()
     expect(page.locator("#advanced")).to_contain_text(f"{steps} steps")

@@ -89,12 +89,14 @@ def test_ctrl_enter_generates_and_the_seed_can_be_used_again(open_page: OpenPage
 def test_a_reload_finds_the_picture_that_is_being_painted(open_page: OpenPage, app: App) -> None:
     pipeline_of(app).step_seconds = 0.1
     page = open_page()
-    ask(page, "a slow lighthouse", steps=20)
+    ask(page, "a slow lighthouse", steps=60)
     expect(page.locator("#status")).to_contain_text("step")
+    pipeline_of(app).gate.clear()
     page.reload()
     expect(page.locator("#stage")).to_contain_text("Welcome back.")
     expect(page.locator("#cancel")).to_be_visible()
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("a slow lighthouse")
+    pipeline_of(app).gate.set()
     wait_until_done(page)
     assert len(app.studio.page().generations) == 1
 
@@ -123,10 +125,10 @@ def test_cancel_says_where_it_stopped_and_it_can_be_painted_again(
 ) -> None:
     pipeline_of(app).step_seconds = 0.1
     page = open_page()
-    ask(page, "a city", steps=50)
+    ask(page, "a city", steps=100)
     expect(page.locator("#status")).to_contain_text("step")
     page.locator("#cancel").click()
-    expect(page.locator("#stage")).to_contain_text(re.compile(r"Stopped at step \d+ of 50\."))
+    expect(page.locator("#stage")).to_contain_text(re.compile(r"Stopped at step \d+ of 100\."))
     expect(page.locator("#go")).to_be_visible()
     pipeline_of(app).step_seconds = 0.0
     act(page, "#stage", "again")
