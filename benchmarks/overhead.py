@@ -6,7 +6,8 @@ a PNG on disk. First the pictures must be equal, then they are timed in turn, ea
 prompt that nobody has seen.
 
 The client is measured twice: it reads the machine's certificates for each of its three calls, also
-where there is no TLS, unless it is told `ssl_verify=False`.
+where there is no TLS, unless it is told `ssl_verify=False`. What it costs by itself shows in a call
+that paints nothing, and in the same picture over REST.
 """
 
 from __future__ import annotations
@@ -41,9 +42,10 @@ def main() -> None:
             BARE: through_diffusers(app, Path(folder) / "bare.png"),
             "gradio_client": client,
             "gradio_client, ssl_verify=False": through_the_client(app, ssl_verify=False),
+            "REST": through_rest(app, Path(folder) / "rest.png"),
         }
         compare(ways)
-        rows = measure(ways)
+        rows = measure(ways) | nothing_painted(app)
         app.close()
     tell(rows, given.json, pixels="equal", target=f"{TARGET:.0f} added")
 
@@ -60,6 +62,30 @@ def through_the_client(app: Any, ssl_verify: bool) -> Paint:
         return Path(files[0])
 
     return paint
+
+
+def through_rest(app: Any, path: Path) -> Paint:
+    import httpx2
+
+    http = httpx2.Client(base_url=app.url, timeout=60)
+
+    def paint(prompt: str, seed: int) -> Path:
+        body = {"prompt": prompt, "seed": seed, "num_inference_steps": STEPS}
+        asked = http.post("/api/generate/image", json=body).raise_for_status().json()
+        with http.stream("GET", f"/api/generate/{asked['id']}/events") as events:
+            assert "event: end" in events.read().decode()
+        path.write_bytes(http.get(f"/api/images/{asked['id']}/1").raise_for_status().content)
+        return path
+
+    return paint
+
+
+def nothing_painted(app: Any) -> dict[str, Row]:
+    from gradio_client import Client
+
+    client = Client(app.url, verbose=False)
+    ask = partial(client.predict, api_name="/list_models")
+    return {"gradio_client, painting nothing": summary([milliseconds(ask) for _ in range(ROUNDS)])}
 
 
 def through_diffusers(app: Any, path: Path) -> Paint:
