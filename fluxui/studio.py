@@ -20,16 +20,9 @@ from fluxui.errors import (
     IllegalTransition,
     LoraMisfit,
     StorageUnavailable,
-    WorkerLost,
 )
 from fluxui.gallery import Card, GalleryPage
-from fluxui.generation import (
-    Failure,
-    Generation,
-    LoraUse,
-    Status,
-    add_trigger_words,
-)
+from fluxui.generation import Generation, LoraUse, Status, add_trigger_words
 from fluxui.history import History, Page, Query
 from fluxui.history.tiny import TinyHistory
 from fluxui.loras.library import Library, Lora
@@ -44,12 +37,12 @@ from fluxui.storage.local import LocalStorage
 from fluxui.storage.s3 import S3Storage
 from fluxui.storage.spool import SpooledStorage
 from fluxui.system import System, queue_facts, storage_facts, versions
+from fluxui.waiting import left_over, ticket
 from fluxui.watch import Moment, Watch
 from fluxui.worker import Worker
 
 log = logging.getLogger(__name__)
 
-MAX_ATTEMPTS = 2
 CANCEL_SECONDS = 10.0
 
 
@@ -133,7 +126,8 @@ class Studio:
             ),
             idempotency_key=key,
         )
-        self._queue.put(generation.id, keep=lambda: self._history.add(generation))
+        place = ticket(generation, self._watch.pace())
+        self._queue.put(place, keep=lambda: self._history.add(generation))
         return generation
 
     def retry(self, job_id: str) -> Generation:
@@ -193,12 +187,16 @@ class Studio:
             time.sleep(0.02)
         return generation
 
-    def _end(
-        self, generation: Generation, status: Status, error: Failure | None = None
-    ) -> Generation:
-        ended = generation.advance(status, error=error)
-        self._history.replace(ended)
-        return ended
+    def move_up(self, job_id: str) -> Generation:
+        """Make it the next of one's own. Raises IllegalTransition if it does not wait any more."""
+        generation = self.get(job_id)
+        if not self._queue.move_up(job_id):
+            raise IllegalTransition("It does not wait any more.")
+        return generation
+
+    def pause(self, paused: bool) -> None:
+        """Hold back what waits, or let it go on. What runs goes on."""
+        self._queue.pause("", paused)
 
     # Pictures
 
@@ -330,7 +328,7 @@ def assemble(settings: Settings, pipeline: Pipeline, storage: Storage, history: 
     """A studio around the given organs, with the queue of this process."""
     library = Library(storage, settings.data_dir / "cache", pipeline.base_model)
     worker = Worker(pipeline, library, storage, history)
-    resume = _resume(history)
+    resume = left_over(pipeline.base_model.id, history)
     queue = LocalQueue(worker.run, worker.prepare, settings.queue_size, resume)
     return Studio(settings, pipeline, library, storage, history, queue)
 
@@ -345,21 +343,3 @@ def _open_storage(settings: Settings) -> Storage:
         # It may come back while we run: pictures wait for it in the spool.
         log.warning("%s %s", error.message, error.hint)
     return SpooledStorage(bucket, settings.data_dir / "spool")
-
-
-def _resume(history: History) -> list[str]:
-    """The ids to queue again, in order. What ran twice already ends here."""
-    ids = []
-    for generation in history.unfinished():
-        if generation.status is Status.running and generation.attempts >= MAX_ATTEMPTS:
-            history.replace(generation.advance(Status.failed, error=_lost()))
-            continue
-        if generation.status is Status.running:
-            history.replace(generation.advance(Status.queued))
-        ids.append(generation.id)
-    return ids
-
-
-def _lost() -> Failure:
-    error = WorkerLost("The machine stopped while painting, twice.")
-    return Failure(**error.as_dict())

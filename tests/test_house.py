@@ -30,7 +30,7 @@ LINES = (
     ("motion", "queue"),
     ("motion", "worker"),
     ("studio", "gallery trash estimate system"),
-    ("studio", "watch"),
+    ("studio", "watch waiting"),
     ("studio", "studio"),
     ("faces", "doctor"),
     ("faces", "api ui"),
@@ -72,6 +72,7 @@ TYPES_ONLY = ("mypy_boto3_s3", "_typeshed")  # under TYPE_CHECKING: nothing is i
 
 # Protocols with more than six methods, and why.
 WIDE_PROTOCOLS = {
+    "Queue": "move_up and pause change an order that only it may lock",
     "History": "find and unfinished answer from its indexes, which no other call gives away",
 }
 # Who writes to the environment, never reads it, and for whom.
