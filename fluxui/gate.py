@@ -1,77 +1,36 @@
-"""The gate in front of every door: who may come in, and which site may ask for a change.
+"""The gate in front of every door: who may come in, who that is, and which site may ask.
 
 An ASGI middleware, because Gradio's own `auth=` leaves REST and /docs open. It knows no route
-but the one that the launch itself calls. Anyone with the URL is a stranger here.
+but the one that the launch itself calls. Anyone with the URL is a stranger here. Where strangers
+can come everybody is a visitor of their own: by login, else by a signed cookie.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import hashlib
-import hmac
 import secrets
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fluxui.errors import ConfigurationError, FluxuiError, Forbidden, Unauthorized
+from fluxui.cookies import Signer
+from fluxui.errors import FluxuiError, Forbidden, Unauthorized
+from fluxui.logins import GUEST, Logins
 from fluxui.settings import LOOPBACK, Settings
+from fluxui.visitor import OWNER, SCOPE_KEY, Visitor
 
 # Gradio's launch calls this on its own port before it returns; it starts the queue, no more.
 OPEN_PATHS = frozenset({"/gradio_api/startup-events"})
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
+VISITOR_COOKIE = "fluxui_visitor"
 WRONG_SECONDS = 0.5
 MAX_WAITING = 20
 SECURITY_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
-
-
-@dataclass(frozen=True, repr=False)
-class Logins:
-    """Who may come in: `user:password` pairs, and keys for programs. Shows in no repr."""
-
-    users: tuple[str, ...] = ()
-    keys: tuple[str, ...] = ()
-
-    def accept(self, authorization: str) -> bool:
-        """Whether the header is right. As slow for a near miss as for nonsense."""
-        scheme, _, told = authorization.partition(" ")
-        if scheme.lower() == "bearer":
-            return _one_of(told.strip(), self.keys)
-        if scheme.lower() == "basic":
-            pair = _decoded(told)
-            return _one_of(pair, self.users) | _one_of(pair.partition(":")[2], self.keys)
-        return False
-
-
-def choose_logins(settings: Settings) -> Logins | None:
-    """The logins of the settings; else, where strangers can come, a password made now.
-
-    None means that there is no login: on this machine alone, with `--insecure`, and on a Space,
-    whose own visibility rules. Raises ConfigurationError.
-    """
-    users = _users(settings.auth.get_secret_value()) if settings.auth else ()
-    keys = (settings.api_key.get_secret_value(),) if settings.api_key else ()
-    if users or keys:
-        return Logins(users, keys)
-    if settings.public and not settings.insecure and not settings.in_space:
-        password = secrets.token_urlsafe(16)
-        return Logins((f"fluxui:{password}",), (password,))
-    return None
-
-
-def _users(auth: str) -> tuple[str, ...]:
-    users = tuple(pair.strip() for pair in auth.split(","))
-    if not all(user.partition(":")[0] and user.partition(":")[2] for user in users):
-        raise ConfigurationError(
-            "FLUXUI_AUTH is not user:password.", "Several are divided by commas."
-        )
-    return users
 
 
 def choose_hosts(settings: Settings) -> frozenset[str] | None:
@@ -87,7 +46,11 @@ def choose_hosts(settings: Settings) -> frozenset[str] | None:
 
 
 class Gate:
-    """Login, host and origin, in front of `app`."""
+    """Login, host, origin and visitor, in front of `app`.
+
+    With `cookies` whoever has no login of their own gets a cookie; without, there is no
+    stranger, and who has come in without a login is the owner.
+    """
 
     def __init__(
         self,
@@ -95,12 +58,16 @@ class Gate:
         logins: Logins | None,
         hosts: frozenset[str] | None,
         root_path: str = "",
+        cookies: Signer | None = None,
+        framed: bool = False,
     ) -> None:
         self._app = app
         self._logins = logins
         self._hosts = hosts
         self._own_origin = urlsplit(root_path).netloc
-        self._known: set[tuple[str, bytes]] = set()
+        self._cookies = cookies
+        self._framed = framed
+        self._known: dict[tuple[str, bytes], Visitor] = {}
         self._turn = asyncio.Lock()
         self._waiting = 0
 
@@ -108,13 +75,17 @@ class Gate:
         if scope["type"] != "http":  # the lifespan; there is no websocket
             await self._app(scope, receive, send)
             return
-        refusal = await self._refusal(scope, Headers(scope=scope))
-        if refusal:
-            await _answer(refusal)(scope, receive, _guarded(send))
-        else:
-            await self._app(scope, receive, _guarded(send))
+        headers = Headers(scope=scope)
+        met = await self._meet(scope, headers)
+        if isinstance(met, FluxuiError):
+            await _answer(met)(scope, receive, _guarded(send, {}))
+            return
+        visitor, cookie = self._named(met, scope, headers)
+        guarded = _guarded(send, {"Set-Cookie": cookie} if cookie else {})
+        await self._app({**scope, SCOPE_KEY: visitor}, receive, guarded)
 
-    async def _refusal(self, scope: Scope, headers: Headers) -> FluxuiError | None:
+    async def _meet(self, scope: Scope, headers: Headers) -> Visitor | FluxuiError:
+        """Who asks, or why not."""
         host = headers.get("host", "")
         if self._hosts is not None and _host_name(host) not in self._hosts:
             return Forbidden(
@@ -122,46 +93,48 @@ class Gate:
                 "Open it as http://127.0.0.1, or set FLUXUI_ROOT_PATH to the address you use.",
             )
         if scope["path"] in OPEN_PATHS:
-            return None
-        if self._logins and not await self._admitted(self._logins, scope, headers):
+            return GUEST
+        visitor = await self._admitted(self._logins, scope, headers) if self._logins else GUEST
+        if visitor is None:
             return Unauthorized("A login is needed.")
         if _foreign(scope["method"], headers, (host, self._own_origin)):
             return Forbidden("Another site asked for this.", "Open fluxui in a tab of its own.")
-        return None
+        return visitor
 
-    async def _admitted(self, logins: Logins, scope: Scope, headers: Headers) -> bool:
+    def _named(self, visitor: Visitor, scope: Scope, headers: Headers) -> tuple[Visitor, str]:
+        """Who a guest is, by the cookie or by a new one, which is the second."""
+        if visitor != GUEST:
+            return visitor, ""
+        if self._cookies is None:
+            return OWNER, ""
+        known = self._cookies.read(headers.get("cookie", ""))
+        if known:
+            return Visitor(f"guest:{known}"), ""
+        new = secrets.token_hex(16)
+        cookie = self._cookies.header(new, _is_https(scope, headers), self._framed)
+        return Visitor(f"guest:{new}"), cookie
+
+    async def _admitted(self, logins: Logins, scope: Scope, headers: Headers) -> Visitor | None:
         """A new login waits its turn, and a wrong one holds the turn up: guessing is slow for
         everybody together, while those who came in before pass at once."""
         told = headers.get("authorization", "")
         address = scope["client"][0] if scope.get("client") else ""
         guest = (address, hashlib.sha256(told.encode()).digest())
         if guest in self._known:
-            return True
+            return self._known[guest]
         if not told or self._waiting >= MAX_WAITING:
-            return False
+            return None
         self._waiting += 1
         try:
             async with self._turn:
-                if logins.accept(told):
-                    self._known.add(guest)
-                    return True
-                await asyncio.sleep(WRONG_SECONDS)
-                return False
+                visitor = logins.admit(told)
+                if visitor is None:
+                    await asyncio.sleep(WRONG_SECONDS)
+                else:
+                    self._known[guest] = visitor
+                return visitor
         finally:
             self._waiting -= 1
-
-
-def _one_of(told: str, right: tuple[str, ...]) -> bool:
-    digest = hashlib.sha256(told.encode()).digest()
-    same = [hmac.compare_digest(digest, hashlib.sha256(one.encode()).digest()) for one in right]
-    return any(same)
-
-
-def _decoded(told: str) -> str:
-    try:
-        return base64.b64decode(told, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return ""
 
 
 def _host_name(host: str) -> str:
@@ -193,12 +166,21 @@ def _answer(refusal: FluxuiError) -> JSONResponse:
     return JSONResponse(refusal.as_dict(), refusal.status, headers)
 
 
-def _guarded(send: Send) -> Send:
+def _is_https(scope: Scope, headers: Headers) -> bool:
+    """Here, or at the proxy before us."""
+    return "https" in (scope.get("scheme"), headers.get("x-forwarded-proto"))
+
+
+def _guarded(send: Send, more: Mapping[str, str]) -> Send:
+    """With the headers that every answer has, and `more`."""
+
     async def guarded(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
+            for name, value in more.items():
+                headers.append(name, value)
         await send(message)
 
     return guarded

@@ -10,12 +10,16 @@ import logging
 import threading
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from fluxui import gallery, trash
 from fluxui.errors import (
+    Forbidden,
+    GenerationNotFound,
     IdempotencyConflict,
     IllegalTransition,
     LoraMisfit,
@@ -37,6 +41,7 @@ from fluxui.storage.local import LocalStorage
 from fluxui.storage.s3 import S3Storage
 from fluxui.storage.spool import SpooledStorage
 from fluxui.system import System, queue_facts, storage_facts, versions
+from fluxui.visitor import OWNER, Visitor, Who
 from fluxui.waiting import left_over, ticket
 from fluxui.watch import Moment, Watch
 from fluxui.worker import Worker
@@ -57,7 +62,10 @@ class Picture:
 
 
 class Studio:
-    """All organs on one table. `open_studio` sets it."""
+    """All organs on one table. `open_studio` sets it, for the owner of the machine.
+
+    What belongs to another visitor is not there: GenerationNotFound, as for any unknown id.
+    """
 
     def __init__(
         self,
@@ -78,6 +86,13 @@ class Studio:
         self._watch = Watch(pipeline.base_model.id, history, queue)
         self._admission = threading.Lock()
         self._started = time.monotonic()
+        self._who: Who = lambda: OWNER
+
+    def serving(self, who: Who) -> Studio:
+        """The same studio, at each call for the visitor that `who` then gives."""
+        view = copy(self)
+        view._who = who
+        return view
 
     # Requests
 
@@ -89,10 +104,12 @@ class Studio:
         """
         request = form.admit(self.base_model.limits)
         loras = [self._fitting(ref) for ref in request.loras]
+        visitor = self._who()
+        key = f"{visitor.id}\n{idempotency_key}" if visitor.id else idempotency_key
         with self._admission:
-            if earlier := self._history.find(idempotency_key) if idempotency_key else None:
+            if earlier := self._history.find(key) if idempotency_key else None:
                 return self._same(earlier, form)
-            return self._accept(request, loras, idempotency_key)
+            return self._accept(request, loras, key if idempotency_key else "")
 
     def _fitting(self, ref: LoraRef) -> Lora:
         lora = self._library.get(ref.model_id)
@@ -125,6 +142,7 @@ class Studio:
                 for lora, ref in zip(loras, request.loras, strict=True)
             ),
             idempotency_key=key,
+            visitor=self._who().id,
         )
         place = ticket(generation, self._watch.pace())
         self._queue.put(place, keep=lambda: self._history.add(generation))
@@ -148,22 +166,40 @@ class Studio:
 
     def get(self, job_id: str) -> Generation:
         """Raises GenerationNotFound."""
-        return self._history.get(job_id)
+        return self._look(self._who(), job_id)
+
+    def _look(self, visitor: Visitor, job_id: str) -> Generation:
+        return self._theirs(visitor, self._history.get(job_id))
+
+    def _theirs(self, visitor: Visitor, generation: Generation) -> Generation:
+        if not visitor.owns(generation.visitor):
+            raise GenerationNotFound(generation.id)
+        return generation
+
+    def _scoped(self, query: Query) -> Query:
+        visitor = self._who()
+        return query if visitor.owner else replace(query, visitor=visitor.id)
 
     def progress(self, job_id: str) -> Progress | None:
+        """None if it neither waits nor runs."""
+        try:
+            self.get(job_id)
+        except GenerationNotFound:
+            return None
         return self._queue.progress(job_id)
 
     def jobs(self) -> list[Generation]:
         """Those that run, then those that wait, in order."""
-        return self._watch.jobs()
+        visitor = self._who()
+        return [one for one in self._watch.jobs() if visitor.owns(one.visitor)]
 
     def moment(self, job_id: str) -> Moment:
         """How one stands now. Raises GenerationNotFound."""
-        return self._watch.moment(job_id)
+        return self._watch.moment(job_id, self.get)
 
     def watch(self, job_id: str) -> AsyncIterator[Moment]:
         """How it goes on, until its end. Raises GenerationNotFound."""
-        return self._watch.moments(job_id)
+        return self._watch.moments(job_id, partial(self._look, self._who()))
 
     def cancel(self, job_id: str) -> Generation:
         """Stop this one, in whatever state it is. Raises IllegalTransition if it has ended."""
@@ -196,17 +232,17 @@ class Studio:
 
     def pause(self, paused: bool) -> None:
         """Hold back what waits, or let it go on. What runs goes on."""
-        self._queue.pause("", paused)
+        self._queue.pause(self._who().id, paused)
 
     # Pictures
 
     def page(self, query: Query = Query(), cursor: str = "", limit: int = 48) -> Page:  # noqa: B008
         """The history, newest first."""
-        return self._history.page(query, cursor, limit)
+        return self._history.page(self._scoped(query), cursor, limit)
 
     def gallery(self, query: Query = Query(), cursor: str = "") -> GalleryPage:  # noqa: B008
         """The pictures, newest first."""
-        return gallery.page(self._history, self._storage, query, cursor)
+        return gallery.page(self._history, self._storage, self._scoped(query), cursor)
 
     def card(self, job_id: str, index: int) -> Card:
         """Raises GenerationNotFound, ImageNotFound."""
@@ -239,6 +275,7 @@ class Studio:
 
     def restore(self, job_id: str) -> Generation:
         """Bring a deleted generation back out of the trash. Raises GenerationNotFound."""
+        self._theirs(self._who(), trash.find(job_id, self._storage))
         return trash.restore(job_id, self._storage, self._history)
 
     # LoRAs
@@ -266,7 +303,8 @@ class Studio:
         default_weight: float | None = None,
         notes: str | None = None,
     ) -> Lora:
-        """Change what people wrote about it, never the weights. Raises LoraNotFound."""
+        """Change what people wrote about it, never the weights. Raises LoraNotFound, Forbidden."""
+        self._owners_only()
         return self._library.update(
             model_id,
             name=name,
@@ -276,9 +314,14 @@ class Studio:
         )
 
     def delete_lora(self, model_id: str) -> int:
-        """How many pictures were painted with it; they stay. Raises LoraNotFound."""
+        """How many pictures were painted with it; they stay. Raises LoraNotFound, Forbidden."""
+        self._owners_only()
         self._library.delete(model_id)
         return self._history.page(Query(model_id=model_id), limit=0).images
+
+    def _owners_only(self) -> None:
+        if not self._who().owner:
+            raise Forbidden("Only the owner of this fluxui changes LoRAs.", "Everybody uses them.")
 
     def lora_preview(self, model_id: str) -> bytes | None:
         """A WebP picture; None if it has none. Raises LoraNotFound."""
@@ -294,7 +337,7 @@ class Studio:
             licence=self.base_model.licence,
             pipeline=self._pipeline.describe(),
             storage=storage_facts(self.settings, self._storage),
-            pictures=self._history.page(Query(status=Status.completed), limit=0).images,
+            pictures=self.page(Query(status=Status.completed), limit=0).images,
             loras=len(self._library.list()),
             queue=queue_facts(self.settings, self._queue),
             uptime=time.monotonic() - self._started,

@@ -17,7 +17,7 @@ def ticket(generation: Generation, known: Pace) -> Ticket:
     """What the queue must know of it. Another weight is another merge."""
     loras = tuple(f"{ref.model_id}:{ref.weight}" for ref in generation.request.loras)
     seconds = known.seconds(generation.request)
-    return Ticket(generation.id, loras=loras, seconds=seconds)
+    return Ticket(generation.id, generation.visitor, loras, seconds)
 
 
 def left_over(base_model: str, history: History) -> list[Ticket]:

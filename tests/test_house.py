@@ -24,7 +24,7 @@ MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob(
 # one line never import each other. A folder stands for all its files.
 LINES = (
     ("words", "__init__ errors"),
-    ("words", "settings request"),
+    ("words", "settings request visitor"),
     ("words", "generation"),
     ("organs", "pipeline loras storage history images"),
     ("motion", "queue"),
@@ -34,6 +34,7 @@ LINES = (
     ("studio", "studio"),
     ("faces", "doctor"),
     ("faces", "api ui"),
+    ("house", "cookies logins"),
     ("house", "gate"),
     ("house", "server"),
     ("house", "cli"),

@@ -13,11 +13,13 @@ from fluxui.generation import Generation, Status
 
 @dataclass(frozen=True)
 class Query:
-    """All of it must match. `words` are substrings of the prompt or of a LoRA's name."""
+    """All of it must match. `words` are substrings of the prompt or of a LoRA's name; `visitor`
+    is None for everybody's."""
 
     words: str = ""
     model_id: str = ""
     status: Status | None = None
+    visitor: str | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from fluxui.errors import GenerationNotFound
 from fluxui.generation import Status
 from fluxui.request import MAX_PROMPT
 from fluxui.studio import Moment, Studio
+from fluxui.watch import Get
 from tests.conftest import FakePipeline, paint, wait
 from tests.lora_files import write
 
@@ -272,11 +273,11 @@ def test_events_of_one_that_is_deleted_meanwhile(
 ) -> None:
     generation = paint(studio)
 
-    async def watch(job_id: str) -> AsyncIterator[Moment]:
+    async def watch(job_id: str, get: Get) -> AsyncIterator[Moment]:
         yield replace(studio.moment(job_id), generation=generation.model_copy(update=QUEUED))
         raise GenerationNotFound(job_id)
 
-    monkeypatch.setattr(studio, "watch", watch)
+    monkeypatch.setattr(studio._watch, "moments", watch)
     events = read_events(client.get(f"/api/generate/{generation.id}/events").text)
     assert [event["event"] for event in events] == ["progress", "deleted"]
     assert events[-1]["data"]["code"] == "generation_not_found"
