@@ -11,15 +11,17 @@ import asyncio
 import hashlib
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fluxui.cookies import Signer
-from fluxui.errors import FluxuiError, Forbidden, Unauthorized
+from fluxui.errors import FluxuiError, Forbidden, TooLarge, Unauthorized
+from fluxui.login import LoginPage, read_form, wants_page
 from fluxui.logins import GUEST, Logins
 from fluxui.settings import LOOPBACK, Settings
 from fluxui.visitor import OWNER, SCOPE_KEY, Visitor
@@ -30,6 +32,7 @@ READING = frozenset({"GET", "HEAD", "OPTIONS"})
 VISITOR_COOKIE = "fluxui_visitor"
 WRONG_SECONDS = 0.5
 MAX_WAITING = 20
+_T = TypeVar("_T")
 SECURITY_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 
@@ -59,6 +62,7 @@ class Gate:
         hosts: frozenset[str] | None,
         root_path: str = "",
         cookies: Signer | None = None,
+        page: LoginPage | None = None,
         framed: bool = False,
     ) -> None:
         self._app = app
@@ -66,6 +70,7 @@ class Gate:
         self._hosts = hosts
         self._own_origin = urlsplit(root_path).netloc
         self._cookies = cookies
+        self._page = page
         self._framed = framed
         self._known: dict[tuple[str, bytes], Visitor] = {}
         self._turn = asyncio.Lock()
@@ -78,7 +83,8 @@ class Gate:
         headers = Headers(scope=scope)
         met = await self._meet(scope, headers)
         if isinstance(met, FluxuiError):
-            await _answer(met)(scope, receive, _guarded(send, {}))
+            answer = await self._refused(met, scope, receive, headers)
+            await answer(scope, receive, _guarded(send, {}))
             return
         visitor, cookie = self._named(met, scope, headers)
         guarded = _guarded(send, {"Set-Cookie": cookie} if cookie else {})
@@ -95,11 +101,31 @@ class Gate:
         if scope["path"] in OPEN_PATHS:
             return GUEST
         visitor = await self._admitted(self._logins, scope, headers) if self._logins else GUEST
-        if visitor is None:
-            return Unauthorized("A login is needed.")
-        if _foreign(scope["method"], headers, (host, self._own_origin)):
+        foreign = _foreign(scope["method"], headers, (host, self._own_origin))
+        is_form = self._page is not None and self._page.is_form(scope)
+        if foreign and (visitor or is_form):
             return Forbidden("Another site asked for this.", "Open fluxui in a tab of its own.")
-        return visitor
+        return visitor if visitor and not is_form else Unauthorized("A login is needed.")
+
+    async def _refused(
+        self, error: FluxuiError, scope: Scope, receive: Receive, headers: Headers
+    ) -> Response:
+        """The error; for a person without a login the page where to log in."""
+        if self._page is None or not isinstance(error, Unauthorized):
+            return _answer(error)
+        if self._page.is_form(scope):
+            return await self._log_in(self._page, scope, receive, headers)
+        return self._page.ask(scope) if wants_page(scope, headers) else _answer(error)
+
+    async def _log_in(
+        self, page: LoginPage, scope: Scope, receive: Receive, headers: Headers
+    ) -> Response:
+        try:
+            told = await read_form(receive)
+        except TooLarge as error:
+            return _answer(error)
+        secure = _is_https(scope, headers)
+        return await self._in_turn(lambda: page.answer(told, secure)) or page.ask_again(told)
 
     def _named(self, visitor: Visitor, scope: Scope, headers: Headers) -> tuple[Visitor, str]:
         """Who a guest is, by the cookie or by a new one, which is the second."""
@@ -115,24 +141,31 @@ class Gate:
         return Visitor(f"guest:{new}"), cookie
 
     async def _admitted(self, logins: Logins, scope: Scope, headers: Headers) -> Visitor | None:
-        """A new login waits its turn, and a wrong one holds the turn up: guessing is slow for
-        everybody together, while those who came in before pass at once."""
+        """By the header, else by the cookie. Those who came in before pass at once."""
         told = headers.get("authorization", "")
         address = scope["client"][0] if scope.get("client") else ""
         guest = (address, hashlib.sha256(told.encode()).digest())
         if guest in self._known:
             return self._known[guest]
-        if not told or self._waiting >= MAX_WAITING:
+        if not told:
+            return self._page.visitor(headers.get("cookie", "")) if self._page else None
+        visitor = await self._in_turn(lambda: logins.admit(told))
+        if visitor is not None:
+            self._known[guest] = visitor
+        return visitor
+
+    async def _in_turn(self, check: Callable[[], _T | None]) -> _T | None:
+        """A new login waits its turn, and a wrong one holds the turn up: guessing is slow for
+        everybody together."""
+        if self._waiting >= MAX_WAITING:
             return None
         self._waiting += 1
         try:
             async with self._turn:
-                visitor = logins.admit(told)
-                if visitor is None:
+                found = check()
+                if found is None:
                     await asyncio.sleep(WRONG_SECONDS)
-                else:
-                    self._known[guest] = visitor
-                return visitor
+                return found
         finally:
             self._waiting -= 1
 

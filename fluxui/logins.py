@@ -9,6 +9,7 @@ import hmac
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from fluxui.errors import ConfigurationError
 from fluxui.settings import Settings
@@ -16,6 +17,16 @@ from fluxui.visitor import OWNER, Visitor
 
 # Came in by a word that many share: who it is, the cookie says.
 GUEST = Visitor()
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, repr=False)
+class Login:
+    """One of them. A cookie signed with `salt` ends when its password is changed."""
+
+    password: str
+    salt: str
+    visitor: Visitor
 
 
 @dataclass(frozen=True, repr=False)
@@ -39,13 +50,23 @@ class Logins:
             return _match(told.strip(), self._without_name())
         if scheme.lower() == "basic":
             pair = _decoded(told)
-            named = _match(pair, ((user, self._user(user)) for user in self.users))
+            named = _match(pair, ((user, self._user(user).visitor) for user in self.users))
             return _match(pair.partition(":")[2], self._without_name()) or named
         return None
 
-    def _user(self, user: str) -> Visitor:
+    def all(self) -> list[Login]:
+        """Those of people first."""
+        others = [Login(word, f"{word}\n", visitor) for word, visitor in self._without_name()]
+        return [*map(self._user, self.users), *others]
+
+    def find(self, password: str) -> Login | None:
+        """Whose password this is; nobody has one twice."""
+        return _match(password, ((login.password, login) for login in self.all()))
+
+    def _user(self, user: str) -> Login:
         name, _, password = user.partition(":")
-        return OWNER if password == self.owners else Visitor(f"user:{name}")
+        owner = password == self.owners
+        return Login(password, user, OWNER if owner else Visitor(f"user:{name}"))
 
     def _without_name(self) -> list[tuple[str, Visitor]]:
         keys = [(key, OWNER if key == self.owners else Visitor("key")) for key in self.keys]
@@ -74,15 +95,21 @@ def _users(auth: str) -> tuple[str, ...]:
         raise ConfigurationError(
             "FLUXUI_AUTH is not user:password.", "Several are divided by commas."
         )
+    names, passwords = zip(*(user.split(":", 1) for user in users), strict=True)
+    if len(set(names)) < len(users) or len(set(passwords)) < len(users):
+        raise ConfigurationError(
+            "Two users of FLUXUI_AUTH have one name or one password.",
+            "The login page asks for the password alone: give each their own.",
+        )
     return users
 
 
-def _match(told: str, right: Iterable[tuple[str, Visitor]]) -> Visitor | None:
+def _match(told: str, right: Iterable[tuple[str, _T]]) -> _T | None:
     digest = hashlib.sha256(told.encode()).digest()
     found = None
-    for word, visitor in right:
+    for word, whose in right:
         if hmac.compare_digest(digest, hashlib.sha256(word.encode()).digest()):
-            found = visitor
+            found = found or whose
     return found
 
 

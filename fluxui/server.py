@@ -24,6 +24,7 @@ from fluxui.api.routes import MAX_UPLOAD
 from fluxui.cookies import Signer, read_key
 from fluxui.errors import ConfigurationError, Forbidden, PortTaken
 from fluxui.gate import VISITOR_COOKIE, Gate, choose_hosts
+from fluxui.login import LoginPage
 from fluxui.logins import choose_logins
 from fluxui.settings import Settings
 from fluxui.studio import Studio, open_studio
@@ -81,6 +82,7 @@ class App:
             hosts=choose_hosts(settings),
             root_path=settings.root_path,
             cookies=Signer(key, VISITOR_COOKIE) if shared else None,
+            page=self._login_page(key),
             framed=settings.in_space,
         )
         # Gradio would fetch any public URL for anybody; the first routes shut that.
@@ -109,6 +111,12 @@ class App:
                 "middleware": [gate],
             },
         }
+
+    def _login_page(self, key: bytes) -> LoginPage | None:
+        settings = self.settings
+        if self.logins is None:
+            return None
+        return LoginPage(self.logins, key, settings.root_path, settings.in_space)
 
     def greeting(self) -> str:
         """What the terminal says: the address, what paints, and the login if one was made."""

@@ -73,7 +73,7 @@ def test_a_login_that_was_set_always_holds(settings: Settings, public: dict[str,
     assert keys == Logins(keys=("k",))
 
 
-@pytest.mark.parametrize("auth", ["ann", ":x", "ann:", "ann:x,", " "])
+@pytest.mark.parametrize("auth", ["ann", ":x", "ann:", "ann:x,", " ", "ann:x,bob:x", "ann:x,ann:y"])
 def test_a_login_that_is_none(settings: Settings, auth: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         choose_logins(changed(settings, auth=SecretStr(auth)))

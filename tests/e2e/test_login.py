@@ -19,9 +19,16 @@ def test_the_page_works_behind_a_login(browser: Browser, tmp_path: Path) -> None
     settings = Settings(data_dir=tmp_path / "fluxui", base_model="tiny", auth=SecretStr("ann:x"))
     with serving(settings, host="0.0.0.0") as app:
         url = f"http://127.0.0.1:{app.settings.port}"
-        context = browser.new_context(http_credentials={"username": "ann", "password": "x"})
+        context = browser.new_context()
         page = context.new_page()
-        page.goto(url)
+        page.goto(f"{url}/?tab=generate")
+        expect(page.get_by_text("The password is in the terminal")).to_be_visible()
+        page.get_by_label("Password", exact=True).fill("y")
+        page.get_by_role("button", name="Open", exact=True).click()
+        expect(page.get_by_role("alert")).to_have_text("That is not it.")
+        page.get_by_label("Password", exact=True).fill("x")
+        page.get_by_role("button", name="Open", exact=True).click()
+        page.wait_for_url(f"{url}/?tab=generate")
         ask(page, "a red boat", steps=2)
         expect(page.locator("#status [data-status=completed]")).to_be_visible(timeout=20_000)
         picture_is_there(page, "#stage .fx-frame img")
