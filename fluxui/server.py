@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from fluxui.api import build_api
-from fluxui.api.routes import MAX_UPLOAD
 from fluxui.cookies import Signer, read_key
 from fluxui.errors import ConfigurationError, Forbidden, PortTaken
 from fluxui.gate import VISITOR_COOKIE, Gate, choose_hosts
@@ -98,7 +97,7 @@ class App:
             "prevent_thread_lock": True,
             "quiet": True,
             "max_threads": MAX_THREADS,
-            "max_file_size": MAX_UPLOAD,
+            "max_file_size": settings.max_upload_mib * 2**20,
             "run_history": False,
             "enable_monitoring": False,
             "ssr_mode": False,

@@ -34,6 +34,7 @@ from fluxui.pipeline import Pipeline, get_pipeline
 from fluxui.pipeline.base_models import BaseModel
 from fluxui.queue import Cancelling, Progress, Queue
 from fluxui.queue.local import LocalQueue
+from fluxui.quota import Quota
 from fluxui.request import GenerationForm, GenerationRequest, LoraRef
 from fluxui.settings import Settings
 from fluxui.storage import Storage
@@ -84,6 +85,7 @@ class Studio:
         self._history = history
         self._queue = queue
         self._watch = Watch(pipeline.base_model.id, history, queue)
+        self._quota = Quota(settings)
         self._admission = threading.Lock()
         self._started = time.monotonic()
         self._who: Who = lambda: OWNER
@@ -99,8 +101,8 @@ class Studio:
     def submit(self, form: GenerationForm, idempotency_key: str = "") -> Generation:
         """Accept a request: it is on disk when this returns.
 
-        Raises InvalidRequest, LoraNotFound, LoraMisfit, QueueFull, IdempotencyConflict,
-        HistoryReadOnly.
+        Raises InvalidRequest, LoraNotFound, LoraMisfit, QueueFull, LimitReached,
+        IdempotencyConflict, HistoryReadOnly.
         """
         request = form.admit(self.base_model.limits)
         loras = [self._fitting(ref) for ref in request.loras]
@@ -145,7 +147,8 @@ class Studio:
             visitor=self._who().id,
         )
         place = ticket(generation, self._watch.pace())
-        self._queue.put(place, keep=lambda: self._history.add(generation))
+        with self._quota.spending(self._who(), request):
+            self._queue.put(place, keep=lambda: self._history.add(generation))
         return generation
 
     def retry(self, job_id: str) -> Generation:
@@ -372,7 +375,8 @@ def assemble(settings: Settings, pipeline: Pipeline, storage: Storage, history: 
     library = Library(storage, settings.data_dir / "cache", pipeline.base_model)
     worker = Worker(pipeline, library, storage, history)
     resume = left_over(pipeline.base_model.id, history)
-    queue = LocalQueue(worker.run, worker.prepare, settings.queue_size, resume)
+    size, size_each = settings.queue_size, settings.visitor_queue_size
+    queue = LocalQueue(worker.run, worker.prepare, size, resume, size_each)
     return Studio(settings, pipeline, library, storage, history, queue)
 
 

@@ -29,7 +29,7 @@ LINES = (
     ("organs", "pipeline loras storage history images"),
     ("motion", "queue"),
     ("motion", "worker"),
-    ("studio", "gallery trash estimate system"),
+    ("studio", "gallery trash estimate system quota"),
     ("studio", "watch waiting"),
     ("studio", "studio"),
     ("faces", "doctor"),

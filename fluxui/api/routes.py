@@ -19,7 +19,6 @@ from fluxui.studio import Studio
 from fluxui.visitor import Visitor, visitor_of
 
 MAX_JSON = 2**20
-MAX_UPLOAD = 2 * 2**30
 
 _visitor: ContextVar[Visitor] = ContextVar("visitor")
 
@@ -46,15 +45,14 @@ def adder(api: FastAPI, tag: str, **common: Any) -> Callable[..., None]:
 class JsonRoute(APIRoute):
     """Reads no more of a body than `limit` bytes, and refuses the rest unread."""
 
-    def limit(self) -> int:
-        return MAX_JSON
+    limit = MAX_JSON
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
         async def bounded(request: Request) -> Response:
             _visitor.set(visitor_of(request.scope))
-            limit = self.limit()
+            limit = self.limit
             declared = request.headers.get("content-length", "0")
             if declared.isdecimal() and int(declared) > limit:
                 raise _too_large(limit)
@@ -63,9 +61,9 @@ class JsonRoute(APIRoute):
         return bounded
 
 
-class UploadRoute(JsonRoute):
-    def limit(self) -> int:
-        return MAX_UPLOAD
+def upload_route(mebibytes: int) -> type[JsonRoute]:
+    """The same for files of at most this size."""
+    return type("UploadRoute", (JsonRoute,), {"limit": mebibytes * 2**20})
 
 
 def _counted(receive: Receive, limit: int) -> Receive:

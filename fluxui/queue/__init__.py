@@ -76,7 +76,7 @@ class Queue(Protocol):
     def put(self, ticket: Ticket, keep: Callable[[], None]) -> None:
         """Append. `keep` is called once there is room, before anyone can see the job.
 
-        Raises QueueFull, and what `keep` raises; then nothing was appended.
+        Raises QueueFull, LimitReached, and what `keep` raises; then nothing was appended.
         """
 
     def cancel(self, job_id: str) -> Cancelling:

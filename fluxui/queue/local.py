@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 
-from fluxui.errors import QueueFull
+from fluxui.errors import LimitReached, QueueFull
 from fluxui.queue import Cancelling, Closing, Progress, Run, Tail
 from fluxui.queue.order import Order, Ticket
 
@@ -24,14 +24,23 @@ LAST_STEP_SECONDS = 20
 
 
 class LocalQueue:
-    """`prepare` runs once, first of all, in the painting thread; `resume` waits already."""
+    """`prepare` runs once, first of all, in the painting thread; `resume` waits already.
+
+    `size` may wait in all, `size_each` of one visitor; the owner's, who has no mark, fill it all.
+    """
 
     def __init__(
-        self, run: Run, prepare: Callable[[], None], size: int, resume: Iterable[Ticket] = ()
+        self,
+        run: Run,
+        prepare: Callable[[], None],
+        size: int,
+        resume: Iterable[Ticket] = (),
+        size_each: int | None = None,
     ) -> None:
         self._run = run
         self._prepare = prepare
         self._size = size
+        self._size_each = size if size_each is None else size_each
         self._order = Order()
         self._places: dict[str, int] | None = None  # of what waits; None after a change
         self._active: dict[str, Progress] = {}
@@ -56,6 +65,8 @@ class LocalQueue:
         with self._changed:
             if len(self._order) >= self._size:
                 raise QueueFull(self._size, retry_after=30)
+            if ticket.visitor and self._order.waiting(ticket.visitor) >= self._size_each:
+                raise LimitReached(f"{self._size_each} of yours wait already.", retry_after=30)
             keep()
             self._order.add(ticket)
             self._news()

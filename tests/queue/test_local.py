@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from fluxui.errors import HistoryReadOnly, QueueFull
+from fluxui.errors import HistoryReadOnly, LimitReached, QueueFull
 from fluxui.queue import Cancelling, Phase, Progress, Report, Tail
 from fluxui.queue.local import LocalQueue
 from fluxui.queue.order import Ticket
@@ -192,3 +192,20 @@ def test_pause_holds_back_what_waits_and_lets_it_go_on(queue: LocalQueue, painte
     assert shown and shown.paused and shown.phase is Phase.waiting
     queue.pause("a", False)
     until(lambda: painter.ended == ["b1", "a1"])
+
+
+def test_one_visitor_does_not_fill_the_queue_of_all(painter: Painter) -> None:
+    queue = LocalQueue(painter.run, painter.prepare, size=4, size_each=1)
+    queue.put(Ticket("b0", "b"), kept)
+    until(lambda: "b0" in painter.started)
+    queue.put(Ticket("b1", "b"), kept)
+    keeps: list[str] = []
+    with pytest.raises(LimitReached) as caught:
+        queue.put(Ticket("b2", "b"), lambda: keeps.append("b2"))
+    assert keeps == [] and (caught.value.status, caught.value.retry_after) == (429, 30)
+    for name in ("1", "2", "3"):
+        queue.put(Ticket(name), kept)  # the owner's, up to what there is in all
+    with pytest.raises(QueueFull):
+        queue.put(Ticket("c1", "c"), kept)
+    painter.go.set()
+    queue.close()

@@ -207,3 +207,23 @@ def test_on_this_machine_there_is_one_owner_and_no_cookie(settings: Settings) ->
         answer = other.get(f"/api/generate/{job_id}")
         assert answer.status_code == 200 and "set-cookie" not in answer.headers
         assert app.studio.get(job_id).visitor == ""
+
+
+def test_limits_are_said_with_the_time_to_come_back(settings: Settings) -> None:
+    limits = {"visitor_images_per_hour": 2, "auth": SecretStr("ann:a,bob:b,carl:c")}
+    asked = {"prompt": "a boat", "num_inference_steps": 1, "num_images": 2}
+    path = "/api/generate/image"
+    with serving(settings, **limits) as app, visiting(app, "bob") as bob:
+        keyed = {"Idempotency-Key": "one"}
+        first = bob.post(path, json=asked, headers=keyed)
+        assert first.status_code == 202
+        again = bob.post(path, json=asked, headers=keyed)
+        assert again.json()["id"] == first.json()["id"], "what is no new one costs nothing"
+        refused = bob.post(path, json=asked)
+        assert (refused.status_code, refused.json()["code"]) == (429, "limit_reached")
+        assert 0 < int(refused.headers["retry-after"]) <= 3600
+        assert bob.get("/api/generate/").json()["total"] == 1
+        for name, count in (("carl", 1), ("ann", 3)):
+            with visiting(app, name) as client:
+                for _ in range(count):
+                    assert client.post(path, json=asked).status_code == 202
