@@ -64,6 +64,9 @@ class LocalQueue:
     def put(self, ticket: Ticket, keep: Callable[[], None]) -> None:
         with self._changed:
             if len(self._order) >= self._size:
+                # Nobody keeps the others out with what is held back.
+                self._order.go_on()
+                self._news()
                 raise QueueFull(self._size, retry_after=30)
             if ticket.visitor and self._order.waiting(ticket.visitor) >= self._size_each:
                 raise LimitReached(f"{self._size_each} of yours wait already.", retry_after=30)

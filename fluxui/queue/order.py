@@ -105,6 +105,11 @@ class Order:
             self._turns.append(visitor)
         self._tidy(visitor)
 
+    def go_on(self) -> None:
+        """End every pause."""
+        for visitor in [name for name, lane in self._lanes.items() if lane.paused]:
+            self.pause(visitor, False)
+
     def take(self, now: float) -> Ticket | None:
         """The next one at `now`, in seconds of any clock that never runs back. None if nothing
         waits, or only what is paused."""

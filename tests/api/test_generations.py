@@ -303,3 +303,17 @@ def assert_refused(answer: Any, status: int, code: str) -> None:
     assert set(told) == {"code", "message", "hint"}
     assert told["message"].endswith(".")
     assert "Traceback" not in answer.text
+
+
+def test_ones_own_queue_can_be_paused_and_put_in_order(client: TestClient) -> None:
+    assert client.post("/api/queue/pause").json() == {"paused": True}
+    ids = [client.post("/api/generate/image", json=PROMPT).json()["id"] for _ in range(3)]
+    moved = client.post(f"/api/generate/{ids[2]}/move_up").json()
+    assert (moved["id"], moved["stage"]["ahead"], moved["stage"]["paused"]) == (ids[2], 0, True)
+    assert client.get(f"/api/generate/{ids[0]}").json()["stage"]["ahead"] == 1
+    assert client.post("/api/queue/resume").json() == {"paused": False}
+    read_events(client.get(f"/api/generate/{ids[1]}/events").text)
+    shown = [client.get(f"/api/generate/{job_id}").json() for job_id in ids]
+    assert shown[2]["started_at"] < shown[0]["started_at"] < shown[1]["started_at"]
+    late = client.post(f"/api/generate/{ids[2]}/move_up")
+    assert (late.status_code, late.json()["code"]) == (409, "illegal_transition")

@@ -193,6 +193,14 @@ def test_a_pause_outlasts_an_empty_lane() -> None:
     assert ids(order) == "a2"
 
 
+def test_all_pauses_end_at_once() -> None:
+    order = order_of(*tickets("a1 b1 c1"))
+    order.pause("a", True)
+    order.pause("b", True)
+    order.go_on()
+    assert ids(order) == "c1 a1 b1"
+
+
 def test_visitors_leave_nothing_behind() -> None:
     order = Order()
     for number in range(100):

@@ -28,6 +28,7 @@ CALLS = [
     ("GET", "/api/images/{job_id}/1?download=1"),
     ("POST", f"{ONE}/cancel"),
     ("POST", f"{ONE}/retry"),
+    ("POST", f"{ONE}/move_up"),
     ("DELETE", ONE),
 ]
 
@@ -100,7 +101,7 @@ def test_ones_own_and_the_owners_all(shared: App, name: str, method: str, path: 
     with visiting(shared, "bob") as bob, visiting(shared, name) as client:
         job_id = painted(shared, bob)
         answer = client.request(method, path.format(job_id=job_id))
-        too_late = path.endswith(("cancel", "retry"))  # it is completed
+        too_late = path.endswith(("cancel", "retry", "move_up"))  # it is completed
         assert answer.status_code == (409 if too_late else 200)
 
 
