@@ -48,6 +48,9 @@ class Settings(BaseSettings):
     total_megapixel_steps_per_hour: int = Field(40_000, ge=1)
     max_upload_mib: int = Field(2048, ge=1)
 
+    webhook_url: str = ""
+    webhook_secret: SecretStr | None = None
+
     s3_bucket_name: str = Field("", validation_alias="S3_BUCKET_NAME")
     s3_region: str = Field("", validation_alias="S3_REGION")
     s3_endpoint_url: str = Field("", validation_alias="S3_ENDPOINT_URL")

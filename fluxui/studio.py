@@ -45,6 +45,7 @@ from fluxui.system import System, queue_facts, storage_facts, versions
 from fluxui.visitor import OWNER, Visitor, Who
 from fluxui.waiting import left_over, ticket
 from fluxui.watch import Moment, Watch
+from fluxui.webhook import choose_webhook
 from fluxui.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -373,7 +374,7 @@ def open_studio(settings: Settings) -> Studio:
 def assemble(settings: Settings, pipeline: Pipeline, storage: Storage, history: History) -> Studio:
     """A studio around the given organs, with the queue of this process."""
     library = Library(storage, settings.data_dir / "cache", pipeline.base_model)
-    worker = Worker(pipeline, library, storage, history)
+    worker = Worker(pipeline, library, storage, history, choose_webhook(settings))
     resume = left_over(pipeline.base_model.id, history)
     size, size_each = settings.queue_size, settings.visitor_queue_size
     queue = LocalQueue(worker.run, worker.prepare, size, resume, size_each)

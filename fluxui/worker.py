@@ -32,6 +32,10 @@ def _nothing() -> None:
     """The tail of a generation that made no picture."""
 
 
+def _nobody(ended: Generation) -> None:
+    """Who is told of the end where nobody asked to be."""
+
+
 @dataclass(frozen=True)
 class Worker:
     """The organs that a generation passes through."""
@@ -40,6 +44,8 @@ class Worker:
     library: Library
     storage: Storage
     history: History
+    # Told of every generation that ended here, after its record is kept.
+    tell: Callable[[Generation], None] = _nobody
 
     def prepare(self) -> None:
         """Load the base model ahead of the first generation, which meets any error again."""
@@ -140,6 +146,7 @@ class Worker:
     def _record(self, ended: Generation) -> None:
         try:
             self.history.replace(ended)
+            self.tell(ended)
         except Exception:
             log.exception("Generation %s ended, but could not be recorded.", ended.id)
 
