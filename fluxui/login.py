@@ -90,7 +90,9 @@ class LoginPage:
         login = self._logins.find(told.get("password", ""))
         if login is None:
             return None
-        answer = RedirectResponse(_local(told.get("next", "")), 303, {"Cache-Control": "no-store"})
+        answer = RedirectResponse(
+            self._local(told.get("next", "")), 303, {"Cache-Control": "no-store"}
+        )
         cookie = self._signer(login.salt).header("in", secure, self._framed)
         answer.headers.append("Set-Cookie", cookie)
         return answer
@@ -108,8 +110,14 @@ class LoginPage:
 
     def _page(self, then: str, said: str) -> Response:
         action = html.escape(f"{self._root}/login")
-        page = PAGE.format(action=action, next=html.escape(_local(then)), said=said)
+        page = PAGE.format(action=action, next=html.escape(self._local(then)), said=said)
         return HTMLResponse(page, 401, HEADERS)
+
+    def _local(self, address: str) -> str:
+        """An address of ours, else the first page: no login leads to another site, or to itself."""
+        ours = re.fullmatch(r"/(?!/)[!-\[\]-~]*", address)
+        itself = urlsplit(address).path == f"{self._root}/login" if ours else False
+        return address if ours and not itself else f"{self._root}/"
 
     def _signer(self, salt: str) -> Signer:
         return Signer(self._key, LOGIN_COOKIE, salt)
@@ -131,8 +139,3 @@ async def read_form(receive: Receive) -> dict[str, str]:
         if not message.get("more_body"):
             fields = parse_qs(body.decode("latin-1"), encoding="utf-8", errors="replace")
             return {name: values[0] for name, values in fields.items()}
-
-
-def _local(address: str) -> str:
-    """An address of ours, else the first page: no login leads to another site."""
-    return address if re.fullmatch(r"/(?!/)[!-\[\]-~]*", address) else "/"

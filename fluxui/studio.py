@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -186,11 +187,11 @@ class Studio:
 
     def progress(self, job_id: str) -> Progress | None:
         """None if it neither waits nor runs."""
-        try:
-            self.get(job_id)
-        except GenerationNotFound:
-            return None
-        return self._queue.progress(job_id)
+        if progress := self._queue.progress(job_id):
+            with suppress(GenerationNotFound):
+                self.get(job_id)
+                return progress
+        return None
 
     def jobs(self) -> list[Generation]:
         """Those that run, then those that wait, in order."""

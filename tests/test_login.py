@@ -140,6 +140,14 @@ def test_a_login_leads_to_no_other_site(elsewhere: str) -> None:
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
 
 
+def test_the_address_of_the_form_leads_to_the_first_page() -> None:
+    for root in ("", "/ui"):
+        one = browser(root_path=root)
+        assert f'value="{root}/"' in one.get("/login").text
+        told = {"password": "a word", "next": f"{root}/login?x=1"}
+        assert one.post("/login", data=told).headers["location"] == f"{root}/"
+
+
 def test_another_site_cant_press_the_button() -> None:
     for headers in ({"Origin": "https://evil.test"}, {"Sec-Fetch-Site": "cross-site"}):
         answer = browser().post("/login", data={"password": "a word"}, headers=headers)
