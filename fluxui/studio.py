@@ -10,15 +10,18 @@ import logging
 import threading
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from fluxui import gallery, trash
 from fluxui.errors import (
+    HistoryReadOnly,
     IdempotencyConflict,
     IllegalTransition,
     LoraMisfit,
+    StorageFull,
     StorageUnavailable,
     WorkerLost,
 )
@@ -174,11 +177,11 @@ class Studio:
     def cancel(self, job_id: str) -> Generation:
         """Stop this one, in whatever state it is. Raises IllegalTransition if it has ended."""
         generation = self.get(job_id)
-        outcome = self._queue.cancel(job_id)
+        outcome = self._queue.cancel(
+            job_id, keep=lambda: self._history.replace(generation.advance(Status.cancelled))
+        )
         if outcome is Cancelling.dequeued:
-            cancelled = generation.advance(Status.cancelled)
-            self._history.replace(cancelled)
-            return cancelled
+            return self.get(job_id)
         if outcome is Cancelling.stopping:
             generation = self._wait_for_end(job_id)
         if generation.status in (Status.completed, Status.failed):
@@ -192,13 +195,6 @@ class Studio:
         while not (generation := self.get(job_id)).status.ended and time.monotonic() < until:
             time.sleep(0.02)
         return generation
-
-    def _end(
-        self, generation: Generation, status: Status, error: Failure | None = None
-    ) -> Generation:
-        ended = generation.advance(status, error=error)
-        self._history.replace(ended)
-        return ended
 
     # Pictures
 
@@ -227,10 +223,15 @@ class Studio:
         return self._storage.open(picture.key)
 
     def delete(self, job_id: str) -> None:
-        """Stop it if it runs, then move its pictures and its record to the trash."""
+        """Stop it if it runs, then move its pictures and its record to the trash.
+
+        Raises IllegalTransition as long as it has not stopped.
+        """
         generation = self.get(job_id)
         if not generation.status.ended:
             generation = self._stopped(generation)
+        if not generation.status.ended:
+            raise IllegalTransition("It stops after the step it is in.", "Delete it then.")
         trash.discard(generation, self._storage, self._history)
 
     def _stopped(self, generation: Generation) -> Generation:
@@ -308,7 +309,12 @@ class Studio:
         self._queue.start()
 
     def close(self) -> None:
+        """End within a step. What still runs then is for the next process, as if it had waited."""
         self._queue.close()
+        with suppress(StorageFull, HistoryReadOnly):  # it counts as an attempt then
+            for generation in self._history.unfinished():
+                if generation.status is Status.running:
+                    self._history.replace(generation.put_back())
         self._history.close()
         if isinstance(self._storage, SpooledStorage):
             self._storage.close()

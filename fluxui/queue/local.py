@@ -58,9 +58,10 @@ class LocalQueue:
             self._changed.notify_all()
         self.start()
 
-    def cancel(self, job_id: str) -> Cancelling:
+    def cancel(self, job_id: str, keep: Callable[[], None]) -> Cancelling:
         with self._changed:
             if job_id in self._waiting:
+                keep()
                 self._waiting.remove(job_id)
                 return Cancelling.dequeued
             if job_id in self._active:
