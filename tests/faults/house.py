@@ -16,8 +16,9 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import count as count_up
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import fluxui.history.tiny
 import fluxui.storage.local
@@ -104,31 +105,29 @@ class MortalPipeline(FakePipeline):
         return super().paint(prompt, on_step=self._death.around("denoise", on_step), **rest)
 
 
-def main() -> None:
+def nurse(live: Callable[..., None]) -> None:
+    """Fork a process for each line of JSON, which `live` gets as its arguments."""
     for line in sys.stdin:
         child = os.fork()
         if not child:
-            live(**json.loads(line))
+            say(f"born {os.getpid()}")
+            return live(**json.loads(line))
         _, status = os.waitpid(child, 0)
         say(f"dead {status}")
 
 
-def live(
-    folder: str, life: int, checkpoint: str = "", count: int = 1, last: bool = False
-) -> NoReturn:
+def live(folder: str, life: int, checkpoint: str = "", count: int = 1, last: bool = False) -> None:
     """`life` numbers the processes of a folder. The `last` one only ends what is queued."""
     signal.alarm(60)
     random.seed(f"{folder} {life}")
     studio = open_mortal(Path(folder), Death(checkpoint, count))
-    say(f"up {os.getpid()}")
-    if last:
-        while studio.jobs():
+    for number in count_up():
+        if last and not studio.jobs():
+            return studio.close()
+        if last:
             time.sleep(0.01)
-        studio.close()
-        os._exit(0)
-    for number in range(1_000_000):
-        work(studio, f"{life}.{number}")
-    os._exit(1)
+        else:
+            work(studio, f"{life}.{number}")
 
 
 def open_mortal(folder: Path, death: Death) -> Studio:
@@ -169,4 +168,4 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    nurse(live)

@@ -28,15 +28,21 @@ ROOT = Path(__file__).parents[2]
 
 
 class Nursery:
-    """The process that all the others are forked from."""
+    """The process that all the others are forked from: `program` is one beside this file."""
+
+    def __init__(self, program: str, **environment: str) -> None:
+        self._program = program
+        self._environment = environment
 
     def __enter__(self) -> Nursery:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.house"],
+            [sys.executable, "-m", f"tests.faults.{self._program}"],
             cwd=ROOT,
+            env={**os.environ, **self._environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
         return self
 
@@ -47,6 +53,8 @@ class Nursery:
         trace: TracebackType | None,
     ) -> None:
         self._pipe(self._process.stdin).close()
+        if error:  # a child may live on, and its nursery waits for it
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(30)
         self._pipe(self._process.stdout).close()
 
@@ -55,23 +63,30 @@ class Nursery:
         return pipe
 
     def live(self, after: float | None = None, **how: Any) -> tuple[list[str], int]:
-        """One life of a house. Killed `after` so many seconds if that is given. What it said, and
-        the signal that ended it."""
-        requests, answers = self._pipe(self._process.stdin), self._pipe(self._process.stdout)
-        requests.write(json.dumps(how) + "\n")
-        requests.flush()
-        word, _, pid = answers.readline().partition(" ")
-        assert word in ("up", "dead"), word
-        if word == "dead":  # before it was up
-            return [], os.WTERMSIG(int(pid))
+        """One life, killed `after` so many seconds if that is given. What it said, and how it
+        ended, as `end` tells it."""
+        pid = self.begin(**how)
         if after is not None:
             time.sleep(after)
-            os.kill(int(pid), signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
+        return self.end()
+
+    def begin(self, **how: Any) -> int:
+        """Its process id. It may be dead already."""
+        requests = self._pipe(self._process.stdin)
+        requests.write(json.dumps(how) + "\n")
+        requests.flush()
+        word, pid = self._pipe(self._process.stdout).readline().split()
+        assert word == "born"
+        return int(pid)
+
+    def end(self) -> tuple[list[str], int]:
+        """Wait for its end: what it said, and its exit code, or minus the signal that killed it."""
         lines = []
-        while not (line := answers.readline()).startswith("dead "):
+        while not (line := self._pipe(self._process.stdout).readline()).startswith("dead "):
             assert line, "the nursery is gone"
             lines.append(line.rstrip("\n"))
-        return lines, os.WTERMSIG(int(line.split()[1]))
+        return lines, os.waitstatus_to_exitcode(int(line.split()[1]))
 
 
 @dataclass
