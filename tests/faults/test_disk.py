@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 
 from fluxui.api import build_api
 from fluxui.errors import HistoryReadOnly, StorageFull
+from fluxui.gate import Gate
 from fluxui.generation import Generation, Status
 from fluxui.pipeline import Painting
 from fluxui.queue import Phase
@@ -104,7 +105,7 @@ def test_a_full_disk_while_admitting(
 ) -> None:
     pipeline.gate.clear()
     accepted = submit(studio, 3)
-    with TestClient(build_api(studio)) as client:
+    with TestClient(Gate(build_api(studio), None, None)) as client:
         body = {"prompt": "one too many"}
         with full(settings):
             answer = client.post("/api/generate/image", json=body)
@@ -168,7 +169,7 @@ def test_a_history_that_became_read_only(
     accepted = submit(studio, 3)
     until(lambda: studio.get(accepted[0].id).status is Status.running)
     with read_only(monkeypatch, settings.data_dir):
-        with TestClient(build_api(studio)) as client:
+        with TestClient(Gate(build_api(studio), None, None)) as client:
             answer = client.post("/api/generate/image", json={"prompt": "one too many"})
             assert (answer.status_code, answer.json()["code"]) == (503, "history_read_only")
             assert "read-only" in answer.json()["message"].lower()
@@ -184,7 +185,7 @@ def test_a_history_that_became_read_only(
 def test_a_watcher_waits_through_it_and_sees_the_end(
     studio: Studio, settings: Settings, pipeline: FakePipeline
 ) -> None:
-    with TestClient(build_api(studio)) as client, file_limit(ROOM):
+    with TestClient(Gate(build_api(studio), None, None)) as client, file_limit(ROOM):
         (one,) = submit(studio, 1)
         told: list[str] = []
 
