@@ -118,7 +118,7 @@ def nurse(live: Callable[..., None]) -> None:
 
 def live(folder: str, life: int, checkpoint: str = "", count: int = 1, last: bool = False) -> None:
     """`life` numbers the processes of a folder. The `last` one only ends what is queued."""
-    signal.alarm(60)
+    signal.alarm(600 if last else 60)
     random.seed(f"{folder} {life}")
     studio = open_mortal(Path(folder), Death(checkpoint, count))
     for number in count_up():
