@@ -206,7 +206,7 @@ class HistoryDamaged(HistoryError):
 
 class HistoryReadOnly(HistoryError):
     code = "history_read_only"
-    default_hint = "Free some disk space, then restart fluxui."
+    default_hint = "Check the disk of the data folder: fluxui goes on once it can be written."
 
 
 class PipelineError(FluxuiError):

@@ -119,6 +119,10 @@ class Generation(BaseModel):
             changes |= {"completed_at": now()}
         return self.model_copy(update={"status": status, **changes})
 
+    def put_back(self) -> Generation:
+        """Queued again by a process that ends in order: that is no attempt that failed."""
+        return self.advance(Status.queued, attempts=self.attempts - 1)
+
     def record(self) -> dict[str, Any]:
         """Plain JSON values; `Generation.model_validate(record)` gives an equal generation."""
         return self.model_dump(mode="json")

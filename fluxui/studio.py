@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -21,12 +21,14 @@ from fluxui import gallery, trash
 from fluxui.errors import (
     Forbidden,
     GenerationNotFound,
+    HistoryReadOnly,
     IdempotencyConflict,
     IllegalTransition,
     LoraMisfit,
+    StorageFull,
     StorageUnavailable,
 )
-from fluxui.gallery import Card, GalleryPage
+from fluxui.gallery import Card, GalleryPage, Picture
 from fluxui.generation import Generation, LoraUse, Status, add_trigger_words
 from fluxui.history import History, Page, Query
 from fluxui.history.tiny import TinyHistory
@@ -52,16 +54,6 @@ from fluxui.worker import Worker
 log = logging.getLogger(__name__)
 
 CANCEL_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Picture:
-    """Where one file of a generation is: a URL, or else a key for `open_image`."""
-
-    url: str | None
-    key: str
-    content_type: str
-    sha256: str = ""
 
 
 class Studio:
@@ -209,11 +201,11 @@ class Studio:
     def cancel(self, job_id: str) -> Generation:
         """Stop this one, in whatever state it is. Raises IllegalTransition if it has ended."""
         generation = self.get(job_id)
-        outcome = self._queue.cancel(job_id)
+        outcome = self._queue.cancel(
+            job_id, keep=lambda: self._history.replace(generation.advance(Status.cancelled))
+        )
         if outcome is Cancelling.dequeued:
-            cancelled = generation.advance(Status.cancelled)
-            self._history.replace(cancelled)
-            return cancelled
+            return self.get(job_id)
         if outcome is Cancelling.stopping:
             generation = self._wait_for_end(job_id)
         if generation.status in (Status.completed, Status.failed):
@@ -266,10 +258,15 @@ class Studio:
         return self._storage.open(picture.key)
 
     def delete(self, job_id: str) -> None:
-        """Stop it if it runs, then move its pictures and its record to the trash."""
+        """Stop it if it runs, then move its pictures and its record to the trash.
+
+        Raises IllegalTransition as long as it has not stopped.
+        """
         generation = self.get(job_id)
         if not generation.status.ended:
             generation = self._stopped(generation)
+        if not generation.status.ended:
+            raise IllegalTransition("It stops after the step it is in.", "Delete it then.")
         trash.discard(generation, self._storage, self._history)
 
     def _stopped(self, generation: Generation) -> Generation:
@@ -354,7 +351,12 @@ class Studio:
         self._queue.start()
 
     def close(self) -> None:
+        """End within a step. What still runs then is for the next process, as if it had waited."""
         self._queue.close()
+        with suppress(StorageFull, HistoryReadOnly):  # it counts as an attempt then
+            for generation in self._history.unfinished():
+                if generation.status is Status.running:
+                    self._history.replace(generation.put_back())
         self._history.close()
         if isinstance(self._storage, SpooledStorage):
             self._storage.close()

@@ -39,7 +39,7 @@ class Page:
 class History(Protocol):
     """One writer process. Every call that changes it returns after the record is on disk.
 
-    It raises StorageFull as long as the disk is full, HistoryReadOnly once the disk has failed.
+    It raises StorageFull as long as the disk is full, HistoryReadOnly while it takes nothing.
     """
 
     def add(self, generation: Generation) -> None:

@@ -54,7 +54,7 @@ class Closing(BaseException):
 Report = Callable[[Progress], None]
 # What is left to do when the pipeline is free again: encode, store, record.
 Tail = Callable[[], None]
-# run(job_id, report, cancelled) paints and returns the tail. It raises only the Closing that
+# run(job_id, report, cancelled) paints and returns the tail. Both raise only the Closing that
 # `cancelled` may raise.
 Run = Callable[[str, Report, Callable[[], bool]], Tail]
 
@@ -79,8 +79,9 @@ class Queue(Protocol):
         Raises QueueFull, LimitReached, and what `keep` raises; then nothing was appended.
         """
 
-    def cancel(self, job_id: str) -> Cancelling:
-        """Take it out, or ask it to stop."""
+    def cancel(self, job_id: str, keep: Callable[[], None]) -> Cancelling:
+        """Take it out, or ask it to stop. `keep` is called before it is taken out; what it
+        raises leaves it where it was."""
 
     def progress(self, job_id: str) -> Progress | None:
         """None if it neither waits nor runs."""

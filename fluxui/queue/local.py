@@ -75,9 +75,10 @@ class LocalQueue:
             self._news()
         self.start()
 
-    def cancel(self, job_id: str) -> Cancelling:
+    def cancel(self, job_id: str, keep: Callable[[], None]) -> Cancelling:
         with self._changed:
             if job_id in self._order:
+                keep()
                 self._order.remove(job_id)
                 self._news()
                 return Cancelling.dequeued

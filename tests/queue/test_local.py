@@ -118,12 +118,26 @@ def test_cancel_tells_what_it_met(queue: LocalQueue, painter: Painter) -> None:
     for name in "abc":
         queue.put(Ticket(name), kept)
     until(lambda: "a" in painter.started)
-    assert queue.cancel("b") is Cancelling.dequeued
-    assert queue.cancel("a") is Cancelling.stopping
+    assert queue.cancel("b", kept) is Cancelling.dequeued
+    assert queue.cancel("a", kept) is Cancelling.stopping
     until(lambda: "c" in painter.started)
     assert painter.stopped == ["a"] and "b" not in painter.started
-    assert queue.cancel("a") in (Cancelling.absent, Cancelling.stopping)
-    assert queue.cancel("unknown") is Cancelling.absent
+    assert queue.cancel("a", kept) in (Cancelling.absent, Cancelling.stopping)
+    assert queue.cancel("unknown", kept) is Cancelling.absent
+
+
+def test_a_cancel_that_could_not_be_kept_leaves_it_in_its_place(
+    queue: LocalQueue, painter: Painter
+) -> None:
+    def refuse() -> None:
+        raise HistoryReadOnly("The disk is full.")
+
+    for name in "abc":
+        queue.put(name, kept)
+    until(lambda: "a" in painter.started)
+    with pytest.raises(HistoryReadOnly):
+        queue.cancel("b", refuse)
+    assert queue.jobs() == ["a", "b", "c"]
 
 
 def test_the_next_one_paints_while_the_tail_of_the_last_still_runs(
