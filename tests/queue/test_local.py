@@ -133,7 +133,7 @@ def test_a_cancel_that_could_not_be_kept_leaves_it_in_its_place(
         raise HistoryReadOnly("The disk is full.")
 
     for name in "abc":
-        queue.put(name, kept)
+        queue.put(Ticket(name), kept)
     until(lambda: "a" in painter.started)
     with pytest.raises(HistoryReadOnly):
         queue.cancel("b", refuse)
