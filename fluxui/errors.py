@@ -16,7 +16,9 @@
     ├── Unauthorized          401  no login, or a wrong one
     ├── Forbidden             403  a write that another site asked for
     ├── TooLarge              413  a body over the limit
-    ├── QueueFull             429
+    ├── TryLater              429  it says when
+    │   ├── QueueFull
+    │   └── LimitReached           one visitor, or all of them, asked for too much
     ├── StorageError          503
     │   ├── StorageRefused         no such bucket, or not with these keys
     │   ├── StorageUnavailable     does not answer now
@@ -143,16 +145,28 @@ class TooLarge(FluxuiError):
     code = "too_large"
 
 
-class QueueFull(FluxuiError):
+class TryLater(FluxuiError):
     """`retry_after` is in seconds."""
 
     status = 429
+    code = "try_later"
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class QueueFull(TryLater):
     code = "queue_full"
     default_hint = "Nothing was lost. Try again when a place is free."
 
     def __init__(self, size: int, retry_after: int) -> None:
-        super().__init__(f"The queue is full ({size}).")
-        self.retry_after = retry_after
+        super().__init__(f"The queue is full ({size}).", retry_after)
+
+
+class LimitReached(TryLater):
+    code = "limit_reached"
+    default_hint = "Nothing was lost. Fewer images, fewer steps or a smaller size cost less."
 
 
 class StorageError(FluxuiError):
@@ -192,7 +206,7 @@ class HistoryDamaged(HistoryError):
 
 class HistoryReadOnly(HistoryError):
     code = "history_read_only"
-    default_hint = "Free some disk space, then restart fluxui."
+    default_hint = "Check the disk of the data folder: fluxui goes on once it can be written."
 
 
 class PipelineError(FluxuiError):

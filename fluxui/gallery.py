@@ -27,6 +27,16 @@ class Card:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """Where one file of a generation is: a URL, or else a key for `Studio.open_image`."""
+
+    url: str | None
+    key: str
+    content_type: str
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
 class GalleryPage:
     """`total` counts the pictures of the query; `cursor` is "" on the last page."""
 

@@ -1,77 +1,39 @@
-"""The gate in front of every door: who may come in, and which site may ask for a change.
+"""The gate in front of every door: who may come in, who that is, and which site may ask.
 
 An ASGI middleware, because Gradio's own `auth=` leaves REST and /docs open. It knows no route
-but the one that the launch itself calls. Anyone with the URL is a stranger here.
+but the one that the launch itself calls. Anyone with the URL is a stranger here. Where strangers
+can come everybody is a visitor of their own: by login, else by a signed cookie.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import hashlib
-import hmac
 import secrets
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fluxui.errors import ConfigurationError, FluxuiError, Forbidden, Unauthorized
+from fluxui.cookies import Signer
+from fluxui.errors import FluxuiError, Forbidden, TooLarge, Unauthorized
+from fluxui.login import LoginPage, read_form, wants_page
+from fluxui.logins import GUEST, Logins
 from fluxui.settings import LOOPBACK, Settings
+from fluxui.visitor import OWNER, SCOPE_KEY, Visitor
 
 # Gradio's launch calls this on its own port before it returns; it starts the queue, no more.
 OPEN_PATHS = frozenset({"/gradio_api/startup-events"})
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
+VISITOR_COOKIE = "fluxui_visitor"
 WRONG_SECONDS = 0.5
 MAX_WAITING = 20
+_T = TypeVar("_T")
 SECURITY_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
-
-
-@dataclass(frozen=True, repr=False)
-class Logins:
-    """Who may come in: `user:password` pairs, and keys for programs. Shows in no repr."""
-
-    users: tuple[str, ...] = ()
-    keys: tuple[str, ...] = ()
-
-    def accept(self, authorization: str) -> bool:
-        """Whether the header is right. As slow for a near miss as for nonsense."""
-        scheme, _, told = authorization.partition(" ")
-        if scheme.lower() == "bearer":
-            return _one_of(told.strip(), self.keys)
-        if scheme.lower() == "basic":
-            pair = _decoded(told)
-            return _one_of(pair, self.users) | _one_of(pair.partition(":")[2], self.keys)
-        return False
-
-
-def choose_logins(settings: Settings) -> Logins | None:
-    """The logins of the settings; else, where strangers can come, a password made now.
-
-    None means that there is no login: on this machine alone, with `--insecure`, and on a Space,
-    whose own visibility rules. Raises ConfigurationError.
-    """
-    users = _users(settings.auth.get_secret_value()) if settings.auth else ()
-    keys = (settings.api_key.get_secret_value(),) if settings.api_key else ()
-    if users or keys:
-        return Logins(users, keys)
-    if settings.public and not settings.insecure and not settings.in_space:
-        password = secrets.token_urlsafe(16)
-        return Logins((f"fluxui:{password}",), (password,))
-    return None
-
-
-def _users(auth: str) -> tuple[str, ...]:
-    users = tuple(pair.strip() for pair in auth.split(","))
-    if not all(user.partition(":")[0] and user.partition(":")[2] for user in users):
-        raise ConfigurationError(
-            "FLUXUI_AUTH is not user:password.", "Several are divided by commas."
-        )
-    return users
 
 
 def choose_hosts(settings: Settings) -> frozenset[str] | None:
@@ -87,7 +49,11 @@ def choose_hosts(settings: Settings) -> frozenset[str] | None:
 
 
 class Gate:
-    """Login, host and origin, in front of `app`."""
+    """Login, host, origin and visitor, in front of `app`.
+
+    With `cookies` whoever has no login of their own gets a cookie; without, there is no
+    stranger, and who has come in without a login is the owner.
+    """
 
     def __init__(
         self,
@@ -95,12 +61,18 @@ class Gate:
         logins: Logins | None,
         hosts: frozenset[str] | None,
         root_path: str = "",
+        cookies: Signer | None = None,
+        page: LoginPage | None = None,
+        framed: bool = False,
     ) -> None:
         self._app = app
         self._logins = logins
         self._hosts = hosts
         self._own_origin = urlsplit(root_path).netloc
-        self._known: set[tuple[str, bytes]] = set()
+        self._cookies = cookies
+        self._page = page
+        self._framed = framed
+        self._known: dict[tuple[str, bytes], Visitor] = {}
         self._turn = asyncio.Lock()
         self._waiting = 0
 
@@ -108,13 +80,18 @@ class Gate:
         if scope["type"] != "http":  # the lifespan; there is no websocket
             await self._app(scope, receive, send)
             return
-        refusal = await self._refusal(scope, Headers(scope=scope))
-        if refusal:
-            await _answer(refusal)(scope, receive, _guarded(send))
-        else:
-            await self._app(scope, receive, _guarded(send))
+        headers = Headers(scope=scope)
+        met = await self._meet(scope, headers)
+        if isinstance(met, FluxuiError):
+            answer = await self._refused(met, scope, receive, headers)
+            await answer(scope, receive, _guarded(send, {}))
+            return
+        visitor, cookie = self._named(met, scope, headers)
+        guarded = _guarded(send, {"Set-Cookie": cookie} if cookie else {})
+        await self._app({**scope, SCOPE_KEY: visitor}, receive, guarded)
 
-    async def _refusal(self, scope: Scope, headers: Headers) -> FluxuiError | None:
+    async def _meet(self, scope: Scope, headers: Headers) -> Visitor | FluxuiError:
+        """Who asks, or why not."""
         host = headers.get("host", "")
         if self._hosts is not None and _host_name(host) not in self._hosts:
             return Forbidden(
@@ -122,46 +99,75 @@ class Gate:
                 "Open it as http://127.0.0.1, or set FLUXUI_ROOT_PATH to the address you use.",
             )
         if scope["path"] in OPEN_PATHS:
-            return None
-        if self._logins and not await self._admitted(self._logins, scope, headers):
-            return Unauthorized("A login is needed.")
-        if _foreign(scope["method"], headers, (host, self._own_origin)):
+            return GUEST
+        visitor = await self._admitted(self._logins, scope, headers) if self._logins else GUEST
+        foreign = _foreign(scope["method"], headers, (host, self._own_origin))
+        is_form = self._page is not None and self._page.is_form(scope)
+        if foreign and (visitor or is_form):
             return Forbidden("Another site asked for this.", "Open fluxui in a tab of its own.")
-        return None
+        return visitor if visitor and not is_form else Unauthorized("A login is needed.")
 
-    async def _admitted(self, logins: Logins, scope: Scope, headers: Headers) -> bool:
-        """A new login waits its turn, and a wrong one holds the turn up: guessing is slow for
-        everybody together, while those who came in before pass at once."""
+    async def _refused(
+        self, error: FluxuiError, scope: Scope, receive: Receive, headers: Headers
+    ) -> Response:
+        """The error; for a person without a login the page where to log in."""
+        if self._page is None or not isinstance(error, Unauthorized):
+            return _answer(error)
+        if self._page.is_form(scope):
+            return await self._log_in(self._page, scope, receive, headers)
+        return self._page.ask(scope) if wants_page(scope, headers) else _answer(error)
+
+    async def _log_in(
+        self, page: LoginPage, scope: Scope, receive: Receive, headers: Headers
+    ) -> Response:
+        try:
+            told = await read_form(receive)
+        except TooLarge as error:
+            return _answer(error)
+        secure = _is_https(scope, headers)
+        return await self._in_turn(lambda: page.answer(told, secure)) or page.ask_again(told)
+
+    def _named(self, visitor: Visitor, scope: Scope, headers: Headers) -> tuple[Visitor, str]:
+        """Who a guest is, by the cookie or by a new one, which is the second."""
+        if visitor != GUEST:
+            return visitor, ""
+        if self._cookies is None:
+            return OWNER, ""
+        known = self._cookies.read(headers.get("cookie", ""))
+        if known:
+            return Visitor(f"guest:{known}"), ""
+        new = secrets.token_hex(16)
+        cookie = self._cookies.header(new, _is_https(scope, headers), self._framed)
+        return Visitor(f"guest:{new}"), cookie
+
+    async def _admitted(self, logins: Logins, scope: Scope, headers: Headers) -> Visitor | None:
+        """By the header, else by the cookie. Those who came in before pass at once."""
         told = headers.get("authorization", "")
         address = scope["client"][0] if scope.get("client") else ""
         guest = (address, hashlib.sha256(told.encode()).digest())
         if guest in self._known:
-            return True
-        if not told or self._waiting >= MAX_WAITING:
-            return False
+            return self._known[guest]
+        if not told:
+            return self._page.visitor(headers.get("cookie", "")) if self._page else None
+        visitor = await self._in_turn(lambda: logins.admit(told))
+        if visitor is not None:
+            self._known[guest] = visitor
+        return visitor
+
+    async def _in_turn(self, check: Callable[[], _T | None]) -> _T | None:
+        """A new login waits its turn, and a wrong one holds the turn up: guessing is slow for
+        everybody together."""
+        if self._waiting >= MAX_WAITING:
+            return None
         self._waiting += 1
         try:
             async with self._turn:
-                if logins.accept(told):
-                    self._known.add(guest)
-                    return True
-                await asyncio.sleep(WRONG_SECONDS)
-                return False
+                found = check()
+                if found is None:
+                    await asyncio.sleep(WRONG_SECONDS)
+                return found
         finally:
             self._waiting -= 1
-
-
-def _one_of(told: str, right: tuple[str, ...]) -> bool:
-    digest = hashlib.sha256(told.encode()).digest()
-    same = [hmac.compare_digest(digest, hashlib.sha256(one.encode()).digest()) for one in right]
-    return any(same)
-
-
-def _decoded(told: str) -> str:
-    try:
-        return base64.b64decode(told, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return ""
 
 
 def _host_name(host: str) -> str:
@@ -193,12 +199,21 @@ def _answer(refusal: FluxuiError) -> JSONResponse:
     return JSONResponse(refusal.as_dict(), refusal.status, headers)
 
 
-def _guarded(send: Send) -> Send:
+def _is_https(scope: Scope, headers: Headers) -> bool:
+    """Here, or at the proxy before us."""
+    return "https" in (scope.get("scheme"), headers.get("x-forwarded-proto"))
+
+
+def _guarded(send: Send, more: Mapping[str, str]) -> Send:
+    """With the headers that every answer has, and `more`."""
+
     async def guarded(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
+            for name, value in more.items():
+                headers.append(name, value)
         await send(message)
 
     return guarded

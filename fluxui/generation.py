@@ -82,7 +82,10 @@ class Failure(BaseModel):
 
 
 class Generation(BaseModel):
-    """The record of one request. `prompt` as typed is in `request`; `painted` is what ran."""
+    """The record of one request. `prompt` as typed is in `request`; `painted` is what ran.
+
+    `visitor` is the mark of who asked, "" for the owner of the machine.
+    """
 
     model_config = ConfigDict(frozen=True, protected_namespaces=())
 
@@ -99,6 +102,7 @@ class Generation(BaseModel):
     stopped_at: int | None = None
     seconds: float | None = None
     idempotency_key: str = ""
+    visitor: str = ""
     created_at: datetime = Field(default_factory=now)
     started_at: datetime | None = None
     completed_at: datetime | None = None
@@ -114,6 +118,10 @@ class Generation(BaseModel):
         if status.ended:
             changes |= {"completed_at": now()}
         return self.model_copy(update={"status": status, **changes})
+
+    def put_back(self) -> Generation:
+        """Queued again by a process that ends in order: that is no attempt that failed."""
+        return self.advance(Status.queued, attempts=self.attempts - 1)
 
     def record(self) -> dict[str, Any]:
         """Plain JSON values; `Generation.model_validate(record)` gives an equal generation."""

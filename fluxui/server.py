@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from fluxui.api import build_api
-from fluxui.api.routes import MAX_UPLOAD
+from fluxui.cookies import Signer, read_key
 from fluxui.errors import ConfigurationError, Forbidden, PortTaken
-from fluxui.gate import Gate, choose_hosts, choose_logins
+from fluxui.gate import VISITOR_COOKIE, Gate, choose_hosts
+from fluxui.login import LoginPage
+from fluxui.logins import choose_logins
 from fluxui.settings import Settings
 from fluxui.studio import Studio, open_studio
 
@@ -71,11 +73,16 @@ class App:
         from starlette.routing import Route
 
         settings = self.settings
+        shared = self.logins or settings.public or settings.in_space
+        key = read_key(settings.data_dir)
         gate = Middleware(
             Gate,
             logins=self.logins,
             hosts=choose_hosts(settings),
             root_path=settings.root_path,
+            cookies=Signer(key, VISITOR_COOKIE) if shared else None,
+            page=self._login_page(key),
+            framed=settings.in_space,
         )
         # Gradio would fetch any public URL for anybody; the first routes shut that.
         no_proxy = [
@@ -90,7 +97,7 @@ class App:
             "prevent_thread_lock": True,
             "quiet": True,
             "max_threads": MAX_THREADS,
-            "max_file_size": MAX_UPLOAD,
+            "max_file_size": settings.max_upload_mib * 2**20,
             "run_history": False,
             "enable_monitoring": False,
             "ssr_mode": False,
@@ -104,12 +111,19 @@ class App:
             },
         }
 
+    def _login_page(self, key: bytes) -> LoginPage | None:
+        settings = self.settings
+        if self.logins is None:
+            return None
+        return LoginPage(self.logins, key, settings.root_path, settings.in_space)
+
     def greeting(self) -> str:
         """What the terminal says: the address, what paints, and the login if one was made."""
         lines = [f"fluxui is ready: {self.url}", self.studio.base_model.reason]
         if self.logins and not (self.settings.auth or self.settings.api_key):
             user, _, password = self.logins.users[0].partition(":")
             lines.append(f"Log in as {user} with the password {password}")
+            lines.append(f"For guests, who see only their own: {self.logins.guests[0]}")
         return "\n".join(line for line in lines if line)
 
     def close(self) -> None:

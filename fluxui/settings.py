@@ -41,6 +41,16 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default_factory=lambda values: default_data_dir(values["system"]))
     queue_size: int = Field(64, ge=1, le=10_000)
 
+    visitor_queue_size: int = Field(8, ge=1)
+    visitor_images_per_hour: int = Field(120, ge=1)
+    visitor_megapixel_steps_per_hour: int = Field(4000, ge=1)
+    total_images_per_hour: int = Field(1200, ge=1)
+    total_megapixel_steps_per_hour: int = Field(40_000, ge=1)
+    max_upload_mib: int = Field(2048, ge=1)
+
+    webhook_url: str = ""
+    webhook_secret: SecretStr | None = None
+
     s3_bucket_name: str = Field("", validation_alias="S3_BUCKET_NAME")
     s3_region: str = Field("", validation_alias="S3_REGION")
     s3_endpoint_url: str = Field("", validation_alias="S3_ENDPOINT_URL")

@@ -10,26 +10,26 @@ import logging
 import threading
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from contextlib import suppress
+from copy import copy
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from fluxui import gallery, trash
 from fluxui.errors import (
+    Forbidden,
+    GenerationNotFound,
+    HistoryReadOnly,
     IdempotencyConflict,
     IllegalTransition,
     LoraMisfit,
+    StorageFull,
     StorageUnavailable,
-    WorkerLost,
 )
-from fluxui.gallery import Card, GalleryPage
-from fluxui.generation import (
-    Failure,
-    Generation,
-    LoraUse,
-    Status,
-    add_trigger_words,
-)
+from fluxui.gallery import Card, GalleryPage, Picture
+from fluxui.generation import Generation, LoraUse, Status, add_trigger_words
 from fluxui.history import History, Page, Query
 from fluxui.history.tiny import TinyHistory
 from fluxui.loras.library import Library, Lora
@@ -37,6 +37,7 @@ from fluxui.pipeline import Pipeline, get_pipeline
 from fluxui.pipeline.base_models import BaseModel
 from fluxui.queue import Cancelling, Progress, Queue
 from fluxui.queue.local import LocalQueue
+from fluxui.quota import Quota
 from fluxui.request import GenerationForm, GenerationRequest, LoraRef
 from fluxui.settings import Settings
 from fluxui.storage import Storage
@@ -44,27 +45,22 @@ from fluxui.storage.local import LocalStorage
 from fluxui.storage.s3 import S3Storage
 from fluxui.storage.spool import SpooledStorage
 from fluxui.system import System, queue_facts, storage_facts, versions
+from fluxui.visitor import OWNER, Visitor, Who
+from fluxui.waiting import left_over, ticket
 from fluxui.watch import Moment, Watch
+from fluxui.webhook import choose_webhook
 from fluxui.worker import Worker
 
 log = logging.getLogger(__name__)
 
-MAX_ATTEMPTS = 2
 CANCEL_SECONDS = 10.0
 
 
-@dataclass(frozen=True)
-class Picture:
-    """Where one file of a generation is: a URL, or else a key for `open_image`."""
-
-    url: str | None
-    key: str
-    content_type: str
-    sha256: str = ""
-
-
 class Studio:
-    """All organs on one table. `open_studio` sets it."""
+    """All organs on one table. `open_studio` sets it, for the owner of the machine.
+
+    What belongs to another visitor is not there: GenerationNotFound, as for any unknown id.
+    """
 
     def __init__(
         self,
@@ -83,23 +79,33 @@ class Studio:
         self._history = history
         self._queue = queue
         self._watch = Watch(pipeline.base_model.id, history, queue)
+        self._quota = Quota(settings)
         self._admission = threading.Lock()
         self._started = time.monotonic()
+        self._who: Who = lambda: OWNER
+
+    def serving(self, who: Who) -> Studio:
+        """The same studio, at each call for the visitor that `who` then gives."""
+        view = copy(self)
+        view._who = who
+        return view
 
     # Requests
 
     def submit(self, form: GenerationForm, idempotency_key: str = "") -> Generation:
         """Accept a request: it is on disk when this returns.
 
-        Raises InvalidRequest, LoraNotFound, LoraMisfit, QueueFull, IdempotencyConflict,
-        HistoryReadOnly.
+        Raises InvalidRequest, LoraNotFound, LoraMisfit, QueueFull, LimitReached,
+        IdempotencyConflict, HistoryReadOnly.
         """
         request = form.admit(self.base_model.limits)
         loras = [self._fitting(ref) for ref in request.loras]
+        visitor = self._who()
+        key = f"{visitor.id}\n{idempotency_key}" if visitor.id else idempotency_key
         with self._admission:
-            if earlier := self._history.find(idempotency_key) if idempotency_key else None:
+            if earlier := self._history.find(key) if idempotency_key else None:
                 return self._same(earlier, form)
-            return self._accept(request, loras, idempotency_key)
+            return self._accept(request, loras, key if idempotency_key else "")
 
     def _fitting(self, ref: LoraRef) -> Lora:
         lora = self._library.get(ref.model_id)
@@ -132,8 +138,11 @@ class Studio:
                 for lora, ref in zip(loras, request.loras, strict=True)
             ),
             idempotency_key=key,
+            visitor=self._who().id,
         )
-        self._queue.put(generation.id, keep=lambda: self._history.add(generation))
+        place = ticket(generation, self._watch.pace())
+        with self._quota.spending(self._who(), request):
+            self._queue.put(place, keep=lambda: self._history.add(generation))
         return generation
 
     def retry(self, job_id: str) -> Generation:
@@ -154,31 +163,49 @@ class Studio:
 
     def get(self, job_id: str) -> Generation:
         """Raises GenerationNotFound."""
-        return self._history.get(job_id)
+        return self._look(self._who(), job_id)
+
+    def _look(self, visitor: Visitor, job_id: str) -> Generation:
+        return self._theirs(visitor, self._history.get(job_id))
+
+    def _theirs(self, visitor: Visitor, generation: Generation) -> Generation:
+        if not visitor.owns(generation.visitor):
+            raise GenerationNotFound(generation.id)
+        return generation
+
+    def _scoped(self, query: Query) -> Query:
+        visitor = self._who()
+        return query if visitor.owner else replace(query, visitor=visitor.id)
 
     def progress(self, job_id: str) -> Progress | None:
-        return self._queue.progress(job_id)
+        """None if it neither waits nor runs."""
+        if progress := self._queue.progress(job_id):
+            with suppress(GenerationNotFound):
+                self.get(job_id)
+                return progress
+        return None
 
     def jobs(self) -> list[Generation]:
         """Those that run, then those that wait, in order."""
-        return self._watch.jobs()
+        visitor = self._who()
+        return [one for one in self._watch.jobs() if visitor.owns(one.visitor)]
 
     def moment(self, job_id: str) -> Moment:
         """How one stands now. Raises GenerationNotFound."""
-        return self._watch.moment(job_id)
+        return self._watch.moment(job_id, self.get)
 
     def watch(self, job_id: str) -> AsyncIterator[Moment]:
         """How it goes on, until its end. Raises GenerationNotFound."""
-        return self._watch.moments(job_id)
+        return self._watch.moments(job_id, partial(self._look, self._who()))
 
     def cancel(self, job_id: str) -> Generation:
         """Stop this one, in whatever state it is. Raises IllegalTransition if it has ended."""
         generation = self.get(job_id)
-        outcome = self._queue.cancel(job_id)
+        outcome = self._queue.cancel(
+            job_id, keep=lambda: self._history.replace(generation.advance(Status.cancelled))
+        )
         if outcome is Cancelling.dequeued:
-            cancelled = generation.advance(Status.cancelled)
-            self._history.replace(cancelled)
-            return cancelled
+            return self.get(job_id)
         if outcome is Cancelling.stopping:
             generation = self._wait_for_end(job_id)
         if generation.status in (Status.completed, Status.failed):
@@ -193,22 +220,26 @@ class Studio:
             time.sleep(0.02)
         return generation
 
-    def _end(
-        self, generation: Generation, status: Status, error: Failure | None = None
-    ) -> Generation:
-        ended = generation.advance(status, error=error)
-        self._history.replace(ended)
-        return ended
+    def move_up(self, job_id: str) -> Generation:
+        """Make it the next of one's own. Raises IllegalTransition if it does not wait any more."""
+        generation = self.get(job_id)
+        if not self._queue.move_up(job_id):
+            raise IllegalTransition("It does not wait any more.")
+        return generation
+
+    def pause(self, paused: bool) -> None:
+        """Hold back what waits, or let it go on. What runs goes on."""
+        self._queue.pause(self._who().id, paused)
 
     # Pictures
 
     def page(self, query: Query = Query(), cursor: str = "", limit: int = 48) -> Page:  # noqa: B008
         """The history, newest first."""
-        return self._history.page(query, cursor, limit)
+        return self._history.page(self._scoped(query), cursor, limit)
 
     def gallery(self, query: Query = Query(), cursor: str = "") -> GalleryPage:  # noqa: B008
         """The pictures, newest first."""
-        return gallery.page(self._history, self._storage, query, cursor)
+        return gallery.page(self._history, self._storage, self._scoped(query), cursor)
 
     def card(self, job_id: str, index: int) -> Card:
         """Raises GenerationNotFound, ImageNotFound."""
@@ -227,10 +258,15 @@ class Studio:
         return self._storage.open(picture.key)
 
     def delete(self, job_id: str) -> None:
-        """Stop it if it runs, then move its pictures and its record to the trash."""
+        """Stop it if it runs, then move its pictures and its record to the trash.
+
+        Raises IllegalTransition as long as it has not stopped.
+        """
         generation = self.get(job_id)
         if not generation.status.ended:
             generation = self._stopped(generation)
+        if not generation.status.ended:
+            raise IllegalTransition("It stops after the step it is in.", "Delete it then.")
         trash.discard(generation, self._storage, self._history)
 
     def _stopped(self, generation: Generation) -> Generation:
@@ -241,6 +277,7 @@ class Studio:
 
     def restore(self, job_id: str) -> Generation:
         """Bring a deleted generation back out of the trash. Raises GenerationNotFound."""
+        self._theirs(self._who(), trash.find(job_id, self._storage))
         return trash.restore(job_id, self._storage, self._history)
 
     # LoRAs
@@ -268,7 +305,8 @@ class Studio:
         default_weight: float | None = None,
         notes: str | None = None,
     ) -> Lora:
-        """Change what people wrote about it, never the weights. Raises LoraNotFound."""
+        """Change what people wrote about it, never the weights. Raises LoraNotFound, Forbidden."""
+        self._owners_only()
         return self._library.update(
             model_id,
             name=name,
@@ -278,9 +316,14 @@ class Studio:
         )
 
     def delete_lora(self, model_id: str) -> int:
-        """How many pictures were painted with it; they stay. Raises LoraNotFound."""
+        """How many pictures were painted with it; they stay. Raises LoraNotFound, Forbidden."""
+        self._owners_only()
         self._library.delete(model_id)
         return self._history.page(Query(model_id=model_id), limit=0).images
+
+    def _owners_only(self) -> None:
+        if not self._who().owner:
+            raise Forbidden("Only the owner of this fluxui changes LoRAs.", "Everybody uses them.")
 
     def lora_preview(self, model_id: str) -> bytes | None:
         """A WebP picture; None if it has none. Raises LoraNotFound."""
@@ -296,7 +339,7 @@ class Studio:
             licence=self.base_model.licence,
             pipeline=self._pipeline.describe(),
             storage=storage_facts(self.settings, self._storage),
-            pictures=self._history.page(Query(status=Status.completed), limit=0).images,
+            pictures=self.page(Query(status=Status.completed), limit=0).images,
             loras=len(self._library.list()),
             queue=queue_facts(self.settings, self._queue),
             uptime=time.monotonic() - self._started,
@@ -308,7 +351,12 @@ class Studio:
         self._queue.start()
 
     def close(self) -> None:
+        """End within a step. What still runs then is for the next process, as if it had waited."""
         self._queue.close()
+        with suppress(StorageFull, HistoryReadOnly):  # it counts as an attempt then
+            for generation in self._history.unfinished():
+                if generation.status is Status.running:
+                    self._history.replace(generation.put_back())
         self._history.close()
         if isinstance(self._storage, SpooledStorage):
             self._storage.close()
@@ -329,9 +377,10 @@ def open_studio(settings: Settings) -> Studio:
 def assemble(settings: Settings, pipeline: Pipeline, storage: Storage, history: History) -> Studio:
     """A studio around the given organs, with the queue of this process."""
     library = Library(storage, settings.data_dir / "cache", pipeline.base_model)
-    worker = Worker(pipeline, library, storage, history)
-    resume = _resume(history)
-    queue = LocalQueue(worker.run, worker.prepare, settings.queue_size, resume)
+    worker = Worker(pipeline, library, storage, history, choose_webhook(settings))
+    resume = left_over(pipeline.base_model.id, history)
+    size, size_each = settings.queue_size, settings.visitor_queue_size
+    queue = LocalQueue(worker.run, worker.prepare, size, resume, size_each)
     return Studio(settings, pipeline, library, storage, history, queue)
 
 
@@ -345,21 +394,3 @@ def _open_storage(settings: Settings) -> Storage:
         # It may come back while we run: pictures wait for it in the spool.
         log.warning("%s %s", error.message, error.hint)
     return SpooledStorage(bucket, settings.data_dir / "spool")
-
-
-def _resume(history: History) -> list[str]:
-    """The ids to queue again, in order. What ran twice already ends here."""
-    ids = []
-    for generation in history.unfinished():
-        if generation.status is Status.running and generation.attempts >= MAX_ATTEMPTS:
-            history.replace(generation.advance(Status.failed, error=_lost()))
-            continue
-        if generation.status is Status.running:
-            history.replace(generation.advance(Status.queued))
-        ids.append(generation.id)
-    return ids
-
-
-def _lost() -> Failure:
-    error = WorkerLost("The machine stopped while painting, twice.")
-    return Failure(**error.as_dict())

@@ -32,7 +32,7 @@ def discard(generation: Generation, storage: Storage, history: History) -> None:
 
 def restore(job_id: str, storage: Storage, history: History) -> Generation:
     """Bring it back. Raises GenerationNotFound if the trash does not hold it."""
-    generation = _find(job_id, storage)
+    generation = find(job_id, storage)
     trashed = [stored.key for stored in storage.list(trash_key(folder_of(generation)))]
     for key in trashed:
         _copy(storage, key, key.removeprefix(TRASH))
@@ -42,7 +42,8 @@ def restore(job_id: str, storage: Storage, history: History) -> Generation:
     return generation
 
 
-def _find(job_id: str, storage: Storage) -> Generation:
+def find(job_id: str, storage: Storage) -> Generation:
+    """The record of a deleted generation. Raises GenerationNotFound."""
     name = f"/{job_id}/record.json"
     for stored in storage.list(TRASH):
         if stored.key.endswith(name):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -18,6 +18,8 @@ from fluxui.generation import Generation
 from fluxui.history import History
 from fluxui.queue import Phase, Progress, Queue
 
+# Gives the record of an id, or raises GenerationNotFound.
+Get = Callable[[str], Generation]
 TELL_SECONDS = 0.25
 LOOK_SECONDS = 0.01
 
@@ -50,25 +52,25 @@ class Watch:
                 found.append(self._history.get(job_id))
         return found
 
-    def moment(self, job_id: str) -> Moment:
+    def moment(self, job_id: str, get: Get) -> Moment:
         """Raises GenerationNotFound."""
-        return self._moment(job_id, self.pace())
+        return self._moment(job_id, get, self.pace())
 
-    async def moments(self, job_id: str) -> AsyncIterator[Moment]:
+    async def moments(self, job_id: str, get: Get) -> AsyncIterator[Moment]:
         """What changes, at most four times a second, and the end at once."""
         known = await asyncio.to_thread(self.pace)
         while True:
             seen = self._queue.progress(job_id)
-            moment = await asyncio.to_thread(self._moment, job_id, known)
+            moment = await asyncio.to_thread(self._moment, job_id, get, known)
             yield moment
             if moment.generation.status.ended:
                 return
             await self._news(job_id, seen)
 
-    def _moment(self, job_id: str, known: Pace) -> Moment:
+    def _moment(self, job_id: str, get: Get, known: Pace) -> Moment:
         # Progress first: the record is in its last state before the progress goes.
         progress = self._queue.progress(job_id)
-        generation = self._history.get(job_id)
+        generation = get(job_id)
         left = self._left(generation, progress, known) if progress else None
         return Moment(generation, progress, left)
 

@@ -10,26 +10,41 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from typing import Any
 
 from fluxui import __version__, images
-from fluxui.errors import Cancelled, FluxuiError, GenerationNotFound
+from fluxui.errors import (
+    Cancelled,
+    FluxuiError,
+    GenerationNotFound,
+    HistoryReadOnly,
+    StorageFull,
+)
 from fluxui.generation import Failure, Generation, Image, LoraUse, Status
 from fluxui.history import History
 from fluxui.loras.library import Library
 from fluxui.pipeline import Adapter, Delta, Painting, Pipeline, Step
-from fluxui.queue import Closing, Phase, Progress, Report, Tail
+from fluxui.queue import Phase, Progress, Report, Tail
 from fluxui.storage import Storage, image_key, record_key, thumb_key
 
 log = logging.getLogger(__name__)
 
+# Between two looks whether the disk has room again.
+ROOM_SECONDS = 1.0
+
 
 def _nothing() -> None:
     """The tail of a generation that made no picture."""
+
+
+def _nobody(ended: Generation) -> None:
+    """Who is told of the end where nobody asked to be."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +55,8 @@ class Worker:
     library: Library
     storage: Storage
     history: History
+    # Told of every generation that ended here, after its record is kept.
+    tell: Callable[[Generation], None] = _nobody
 
     def prepare(self) -> None:
         """Load the base model ahead of the first generation, which meets any error again."""
@@ -52,7 +69,7 @@ class Worker:
         """Paint every image of one generation; the tail stores and records them."""
         try:
             generation = self.history.get(job_id).advance(Status.running)
-            self.history.replace(generation)
+            self._patiently(partial(self.history.replace, generation), cancelled)
         except GenerationNotFound:
             return _nothing  # deleted while it waited
         except Exception:
@@ -60,17 +77,13 @@ class Worker:
             return _nothing
         try:
             paintings = self._paint(generation, report, cancelled)
-        except Closing:
-            # A restart is no attempt that failed.
-            self._record(generation.advance(Status.queued, attempts=generation.attempts - 1))
-            raise
         except Cancelled as stop:
             ended = generation.advance(Status.cancelled, stopped_at=stop.step)
         except Exception as error:  # noqa: BLE001 (one bad generation hurts one generation)
             ended = generation.advance(Status.failed, error=_failure(error))
         else:
-            return partial(self._keep, generation, paintings, report)
-        return partial(self._record, ended)
+            return partial(self._keep, generation, paintings, cancelled)
+        return partial(self._record, ended, cancelled)
 
     def _paint(
         self, generation: Generation, report: Report, cancelled: Callable[[], bool]
@@ -110,9 +123,14 @@ class Worker:
 
         return Adapter(sha256=lora.sha256, weight=lora.weight, load=load)
 
-    def _keep(self, generation: Generation, paintings: Sequence[Painting], report: Report) -> None:
+    def _keep(
+        self, generation: Generation, paintings: Sequence[Painting], cancelled: Callable[[], bool]
+    ) -> None:
+        def put(key: str, data: bytes, content_type: str) -> None:
+            self._patiently(partial(self.storage.put, key, data, content_type), cancelled)
+
         try:
-            outputs = self._store(generation, paintings)
+            outputs = _store(generation, paintings, put)
             completed = generation.advance(
                 Status.completed,
                 images=outputs,
@@ -120,28 +138,46 @@ class Worker:
                 seconds=round(sum(painting.seconds for painting in paintings), 3),
             )
             record = json.dumps(completed.record(), indent=1).encode()
-            self.storage.put(record_key(completed), record, "application/json")
+            put(record_key(completed), record, "application/json")
         except Exception as error:  # noqa: BLE001 (the picture is lost, the queue is not)
             completed = generation.advance(Status.failed, error=_failure(error))
-        self._record(completed)
+        self._record(completed, cancelled)
 
-    def _store(self, generation: Generation, paintings: Sequence[Painting]) -> tuple[Image, ...]:
-        """Encode all, then put them all at once: a bucket's answers take longer than its bytes."""
-        outputs, files = [], []
-        for index, painting in enumerate(paintings, start=1):
-            image, png, thumb = _encode(generation, index, painting)
-            outputs.append(image)
-            files += [(image.key, png, "image/png"), (image.thumb_key, thumb, "image/webp")]
-        with ThreadPoolExecutor(len(files), thread_name_prefix="fluxui-put") as pool:
-            for put in [pool.submit(self.storage.put, *file) for file in files]:
-                put.result()
-        return tuple(outputs)
-
-    def _record(self, ended: Generation) -> None:
+    def _record(self, ended: Generation, cancelled: Callable[[], bool]) -> None:
         try:
-            self.history.replace(ended)
+            self._patiently(partial(self.history.replace, ended), cancelled)
+            self.tell(ended)
         except Exception:
             log.exception("Generation %s ended, but could not be recorded.", ended.id)
+
+    def _patiently(self, keep: Callable[[], None], cancelled: Callable[[], bool]) -> None:
+        """Keep something, however long the disk takes nothing: what was accepted is not dropped.
+
+        Raises Closing.
+        """
+        for trial in count():
+            try:
+                return keep()
+            except (StorageFull, HistoryReadOnly) as error:
+                if not trial:
+                    log.warning("%s The queue waits.", error.message)
+            cancelled()  # raises Closing; it is too late to stop it otherwise
+            time.sleep(ROOM_SECONDS)
+
+
+def _store(
+    generation: Generation, paintings: Sequence[Painting], put: Callable[[str, bytes, str], None]
+) -> tuple[Image, ...]:
+    """Encode all, then put them all at once: a bucket's answers take longer than its bytes."""
+    outputs, files = [], []
+    for index, painting in enumerate(paintings, start=1):
+        image, png, thumb = _encode(generation, index, painting)
+        outputs.append(image)
+        files += [(image.key, png, "image/png"), (image.thumb_key, thumb, "image/webp")]
+    with ThreadPoolExecutor(len(files), thread_name_prefix="fluxui-put") as pool:
+        for stored in [pool.submit(put, *file) for file in files]:
+            stored.result()
+    return tuple(outputs)
 
 
 def _on_step(painting: Progress, report: Report, cancelled: Callable[[], bool], step: Step) -> None:

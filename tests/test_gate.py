@@ -6,13 +6,12 @@ import time
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
-from fluxui.errors import ConfigurationError
-from fluxui.gate import Gate, Logins, choose_hosts, choose_logins
+from fluxui.gate import Gate, choose_hosts
+from fluxui.logins import Logins
 from fluxui.settings import LOOPBACK, Settings
 
 LOGINS = Logins(users=("ann:s3cret:with-colon", "bob:ünï"), keys=("a-key",))
@@ -171,42 +170,6 @@ def test_security_headers_are_on_every_answer() -> None:
 
 def changed(settings: Settings, **changes: Any) -> Settings:
     return settings.model_copy(update=changes)
-
-
-def test_no_login_on_this_machine(settings: Settings) -> None:
-    assert choose_logins(settings) is None
-
-
-@pytest.mark.parametrize("public", [{"share": True}, {"host": "0.0.0.0"}, {"host": "192.168.1.2"}])
-def test_strangers_need_a_password_that_is_made(settings: Settings, public: dict[str, Any]) -> None:
-    made = [choose_logins(changed(settings, **public)) for _ in range(2)]
-    assert made[0] and made[1] and made[0] != made[1]
-    password = made[0].keys[0]
-    assert len(password) >= 20
-    assert made[0].accept(f"Bearer {password}")
-    assert password not in repr(made[0])
-    assert choose_logins(changed(settings, insecure=True, **public)) is None
-
-
-def test_a_space_has_its_own_rules(settings: Settings) -> None:
-    space = changed(settings, host="0.0.0.0", system="spaces")
-    assert choose_logins(space) is None
-    assert choose_logins(changed(space, auth=SecretStr("ann:x")))
-
-
-@pytest.mark.parametrize("public", [{}, {"share": True}, {"insecure": True, "share": True}])
-def test_a_login_that_was_set_always_holds(settings: Settings, public: dict[str, Any]) -> None:
-    users = choose_logins(changed(settings, auth=SecretStr("ann:x, bob:y"), **public))
-    assert users == Logins(users=("ann:x", "bob:y"))
-    keys = choose_logins(changed(settings, api_key=SecretStr("k"), **public))
-    assert keys == Logins(keys=("k",))
-
-
-@pytest.mark.parametrize("auth", ["ann", ":x", "ann:", "ann:x,", " "])
-def test_a_login_that_is_none(settings: Settings, auth: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        choose_logins(changed(settings, auth=SecretStr(auth)))
-    assert "FLUXUI_AUTH" in caught.value.message
 
 
 def test_hosts(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

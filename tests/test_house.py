@@ -24,16 +24,18 @@ MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob(
 # one line never import each other. A folder stands for all its files.
 LINES = (
     ("words", "__init__ errors"),
-    ("words", "settings request"),
+    ("words", "settings request visitor"),
     ("words", "generation"),
     ("organs", "pipeline loras storage history images"),
     ("motion", "queue"),
     ("motion", "worker"),
-    ("studio", "gallery trash estimate system"),
-    ("studio", "watch"),
+    ("studio", "gallery trash estimate system quota webhook"),
+    ("studio", "watch waiting"),
     ("studio", "studio"),
     ("faces", "doctor"),
     ("faces", "api ui"),
+    ("house", "cookies logins"),
+    ("house", "login"),
     ("house", "gate"),
     ("house", "server"),
     ("house", "cli"),
@@ -59,9 +61,9 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "tinydb": ("history/",),
     "PIL": ("images.py", "pipeline/preview.py"),
     "fastapi": ("api/",),
-    "starlette": ("api/", "gate.py", "server.py"),
+    "starlette": ("api/", "gate.py", "login.py", "server.py"),
     "gradio": ("ui/", "server.py"),
-    "httpx2": ("doctor.py",),
+    "httpx2": ("doctor.py", "webhook.py"),
     "packaging": ("doctor.py",),
     "pydantic": (*WORDS, *PYDANTIC_ERRORS, "storage/s3.py", "api/answers.py"),
     "pydantic_settings": ("settings.py",),
@@ -72,6 +74,7 @@ TYPES_ONLY = ("mypy_boto3_s3", "_typeshed")  # under TYPE_CHECKING: nothing is i
 
 # Protocols with more than six methods, and why.
 WIDE_PROTOCOLS = {
+    "Queue": "move_up and pause change an order that only it may lock",
     "History": "find and unfinished answer from its indexes, which no other call gives away",
 }
 # Who writes to the environment, never reads it, and for whom.

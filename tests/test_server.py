@@ -16,7 +16,7 @@ import pytest
 from gradio_client import Client
 
 from fluxui.errors import ConfigurationError, HistoryLocked, PortTaken
-from fluxui.gate import Logins
+from fluxui.logins import Logins
 from fluxui.server import App, check_port
 from fluxui.settings import Settings
 from tests.live import free_port, serving
@@ -91,7 +91,8 @@ def test_a_login_that_was_made_is_printed_and_lets_in(
     with serving(settings, host="0.0.0.0") as app:
         assert isinstance(app.logins, Logins)
         password = app.logins.keys[0]
-        assert password in capsys.readouterr().out
+        told = capsys.readouterr().out
+        assert password in told and app.logins.guests[0] in told
         url = f"http://127.0.0.1:{app.settings.port}/api/health"
         assert httpx.get(url).status_code == 401
         assert httpx.get(url, auth=("fluxui", password)).status_code == 200

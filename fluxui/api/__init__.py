@@ -15,12 +15,13 @@ from fluxui.api.generations import Generations
 from fluxui.api.images import Images
 from fluxui.api.models import Models
 from fluxui.api.problems import KINDS, answer_error
-from fluxui.api.routes import adder
+from fluxui.api.routes import adder, visiting
 from fluxui.studio import Studio
 
 
 def build_api(studio: Studio) -> FastAPI:
-    """All REST calls over one studio. `/docs` lists them for people."""
+    """All REST calls over one studio, each for the visitor of the scope. `/docs` lists them."""
+    studio = studio.serving(visiting)
     api = FastAPI(
         title="fluxui",
         version=__version__,

@@ -89,6 +89,7 @@ class Stage(Answer):
     images: int
     step: int
     steps: int
+    paused: bool = Field(description="Held back by its own visitor")
     seconds_left: float | None = Field(description="None before anything was measured here")
 
     @classmethod
@@ -100,6 +101,7 @@ class Stage(Answer):
             images=progress.images,
             step=progress.step,
             steps=progress.steps,
+            paused=progress.paused,
             seconds_left=None if seconds_left is None else round(seconds_left, 1),
         )
 
@@ -194,6 +196,12 @@ class Cancellation(Answer):
 class Deleted(Answer):
     id: str
     deleted: Literal[True] = True
+
+
+class QueuePause(Answer):
+    """Whether one's own queue is held back."""
+
+    paused: bool
 
 
 class ModelDeleted(Answer):

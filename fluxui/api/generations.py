@@ -20,6 +20,7 @@ from fluxui.api.answers import (
     GenerationEvent,
     GenerationList,
     Problem,
+    QueuePause,
 )
 from fluxui.api.routes import adder, urls_of
 from fluxui.errors import GenerationNotFound
@@ -49,6 +50,9 @@ class Generations:
         add("DELETE", one, self.delete_generation)
         add("POST", f"{one}/cancel", self.cancel_generation)
         add("POST", f"{one}/retry", self.retry_generation, status_code=202)
+        add("POST", f"{one}/move_up", self.move_up_generation)
+        add("POST", "/api/queue/pause", self.pause_queue)
+        add("POST", "/api/queue/resume", self.resume_queue)
         add(
             "GET",
             f"{one}/events",
@@ -116,6 +120,23 @@ class Generations:
         cancelled = self._studio.cancel(job_id)
         answer = GenerationAnswer.of(Moment(cancelled, None, None), urls_of(self._studio, request))
         return Cancellation.of(cancelled, answer)
+
+    def move_up_generation(self, job_id: str, request: Request) -> GenerationAnswer:
+        """Paint it before all others of yours that wait. 409 if it does not wait any more."""
+        moved = self._studio.move_up(job_id)
+        moment = Moment(moved, self._studio.progress(job_id), None)
+        return GenerationAnswer.of(moment, urls_of(self._studio, request))
+
+    def pause_queue(self) -> QueuePause:
+        """Hold back what you wait for, what you will ask for included; what runs goes on. It
+        ends when the queue of all is full, and with the server."""
+        self._studio.pause(True)
+        return QueuePause(paused=True)
+
+    def resume_queue(self) -> QueuePause:
+        """Let it go on, as if it came now."""
+        self._studio.pause(False)
+        return QueuePause(paused=False)
 
     def existing(self, job_id: str) -> None:
         """A stream can no longer say 404 once it has begun."""

@@ -14,7 +14,7 @@ from typing import Annotated
 from fastapi import FastAPI, Form, Request, Response, UploadFile
 
 from fluxui.api.answers import ModelAnswer, ModelChange, ModelDeleted
-from fluxui.api.routes import UploadRoute, adder, urls_of
+from fluxui.api.routes import adder, upload_route, urls_of
 from fluxui.errors import NotFound
 from fluxui.studio import Studio
 
@@ -33,7 +33,8 @@ class Models:
         add("GET", one, self.get_model)
         add("PATCH", one, self.update_model)
         add("DELETE", one, self.delete_model)
-        upload = adder(api, "models", route_class_override=UploadRoute)
+        size = self._studio.settings.max_upload_mib
+        upload = adder(api, "models", route_class_override=upload_route(size))
         upload("POST", "/api/models/", self.import_model, status_code=201)
 
     def list_models(self, request: Request) -> list[ModelAnswer]:

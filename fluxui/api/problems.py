@@ -12,14 +12,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from fluxui.errors import FluxuiError, InvalidRequest, NotFound, QueueFull
+from fluxui.errors import FluxuiError, InvalidRequest, NotFound, TryLater
 from fluxui.request import invalid_request
 
 KINDS = (FluxuiError, RequestValidationError, HTTPException, Exception)
 
 
 def problem(error: FluxuiError) -> JSONResponse:
-    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, QueueFull) else None
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TryLater) else None
     return JSONResponse(error.as_dict(), error.status, headers)
 
 

@@ -1,4 +1,4 @@
-"""How every route is added: with a bound on its body, and with and without the last slash.
+"""How every route is added: for one visitor, its body bounded, with and without the last slash.
 
 It knows no call of the API, only what all of them share.
 """
@@ -6,6 +6,7 @@ It knows no call of the API, only what all of them share.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -15,9 +16,16 @@ from starlette.types import Message, Receive
 from fluxui.api.answers import Urls
 from fluxui.errors import TooLarge
 from fluxui.studio import Studio
+from fluxui.visitor import Visitor, visitor_of
 
 MAX_JSON = 2**20
-MAX_UPLOAD = 2 * 2**30
+
+_visitor: ContextVar[Visitor] = ContextVar("visitor")
+
+
+def visiting() -> Visitor:
+    """Whom the call is for that runs now."""
+    return _visitor.get()
 
 
 def adder(api: FastAPI, tag: str, **common: Any) -> Callable[..., None]:
@@ -37,14 +45,14 @@ def adder(api: FastAPI, tag: str, **common: Any) -> Callable[..., None]:
 class JsonRoute(APIRoute):
     """Reads no more of a body than `limit` bytes, and refuses the rest unread."""
 
-    def limit(self) -> int:
-        return MAX_JSON
+    limit = MAX_JSON
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
         async def bounded(request: Request) -> Response:
-            limit = self.limit()
+            _visitor.set(visitor_of(request.scope))
+            limit = self.limit
             declared = request.headers.get("content-length", "0")
             if declared.isdecimal() and int(declared) > limit:
                 raise _too_large(limit)
@@ -53,9 +61,9 @@ class JsonRoute(APIRoute):
         return bounded
 
 
-class UploadRoute(JsonRoute):
-    def limit(self) -> int:
-        return MAX_UPLOAD
+def upload_route(mebibytes: int) -> type[JsonRoute]:
+    """The same for files of at most this size."""
+    return type("UploadRoute", (JsonRoute,), {"limit": mebibytes * 2**20})
 
 
 def _counted(receive: Receive, limit: int) -> Receive:

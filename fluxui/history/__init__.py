@@ -13,11 +13,13 @@ from fluxui.generation import Generation, Status
 
 @dataclass(frozen=True)
 class Query:
-    """All of it must match. `words` are substrings of the prompt or of a LoRA's name."""
+    """All of it must match. `words` are substrings of the prompt or of a LoRA's name; `visitor`
+    is None for everybody's."""
 
     words: str = ""
     model_id: str = ""
     status: Status | None = None
+    visitor: str | None = None
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Page:
 class History(Protocol):
     """One writer process. Every call that changes it returns after the record is on disk.
 
-    It raises StorageFull as long as the disk is full, HistoryReadOnly once the disk has failed.
+    It raises StorageFull as long as the disk is full, HistoryReadOnly while it takes nothing.
     """
 
     def add(self, generation: Generation) -> None:

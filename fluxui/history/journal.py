@@ -45,6 +45,7 @@ class JournalStorage(Storage):
         self._path = path
         self._compact_bytes = compact_bytes
         self._broken = ""
+        self._closed = False
         self._tables: dict[str, Texts] = {}
         self._held = contextlib.ExitStack()
         try:
@@ -84,7 +85,7 @@ class JournalStorage(Storage):
     def commit(self, table: str, changes: Changes) -> None:
         """Put the changes on disk, then apply them: all of them or, if it raises, none.
 
-        Raises StorageFull while the disk is full, HistoryReadOnly once a sync has failed.
+        Raises StorageFull while the disk is full, HistoryReadOnly while it takes nothing.
         """
         with self.lock:
             self._writable()
@@ -99,10 +100,23 @@ class JournalStorage(Storage):
         with self.lock:
             if not self._broken and self._end > self._base:
                 self._compact_later_if_full()
-            self._broken = self._broken or "The history is closed."
+            self._closed = True
             self._held.close()
 
     def _writable(self) -> None:
+        if self._closed:
+            raise HistoryReadOnly("The history is closed.")
+        if self._broken:
+            self._renew()
+
+    def _renew(self) -> None:
+        """After a failure nobody knows what the disk holds of the file. But all that was ever
+        acknowledged is in memory: written anew and synced whole, it is good again."""
+        reason, self._broken = self._broken, ""
+        try:
+            self._compact()
+        except OSError:
+            self._broken = reason
         if self._broken:
             raise HistoryReadOnly(self._broken)
 
@@ -146,7 +160,7 @@ class JournalStorage(Storage):
         raise self._break(reason)
 
     def _break(self, reason: str | None) -> HistoryReadOnly:
-        self._broken = f"The history can't be written any more: {reason}."
+        self._broken = f"The history can't be written: {reason}."
         return HistoryReadOnly(self._broken)
 
     def _compact_later_if_full(self) -> None:

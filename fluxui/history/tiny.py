@@ -40,6 +40,7 @@ class _Row:
     model_ids: tuple[str, ...]
     images: int
     idempotency_key: str
+    visitor: str
 
 
 class TinyHistory:
@@ -213,6 +214,7 @@ def _index(record: Mapping[str, Any]) -> _Row:
         model_ids=tuple(_distinct(request["loras"], loras)),
         images=len(record["images"]),
         idempotency_key=record["idempotency_key"],
+        visitor=record.get("visitor", ""),
     )
 
 
@@ -229,5 +231,6 @@ def _matches(row: _Row, query: Query, words: list[str]) -> bool:
     return (
         (not query.model_id or query.model_id in row.model_ids)
         and (query.status is None or query.status.value == row.status)
+        and (query.visitor is None or query.visitor == row.visitor)
         and all(word in row.words for word in words)
     )

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from fluxui.queue.order import Ticket
+
 
 class Phase(str, Enum):
     waiting = "waiting"
@@ -21,7 +23,10 @@ class Phase(str, Enum):
 
 @dataclass(frozen=True)
 class Progress:
-    """How far one generation is. Images and steps count from 1; `preview` is a small JPEG."""
+    """How far one generation is. Images and steps count from 1; `preview` is a small JPEG.
+
+    `ahead` counts those that run and those that will be painted before it.
+    """
 
     phase: Phase = Phase.waiting
     ahead: int = 0
@@ -30,6 +35,7 @@ class Progress:
     step: int = 0
     steps: int = 0
     preview: bytes | None = None
+    paused: bool = False
 
     @property
     def fraction(self) -> float:
@@ -48,7 +54,7 @@ class Closing(BaseException):
 Report = Callable[[Progress], None]
 # What is left to do when the pipeline is free again: encode, store, record.
 Tail = Callable[[], None]
-# run(job_id, report, cancelled) paints and returns the tail. It raises only the Closing that
+# run(job_id, report, cancelled) paints and returns the tail. Both raise only the Closing that
 # `cancelled` may raise.
 Run = Callable[[str, Report, Callable[[], bool]], Tail]
 
@@ -62,25 +68,33 @@ class Cancelling(str, Enum):
 
 
 class Queue(Protocol):
-    """First in, first out. Painting is one at a time; tails run beside the next painting."""
+    """Visitors take turns. Painting is one at a time; tails run beside the next painting."""
 
     def start(self) -> None:
         """Prepare the pipeline now, not at the first generation."""
 
-    def put(self, job_id: str, keep: Callable[[], None]) -> None:
+    def put(self, ticket: Ticket, keep: Callable[[], None]) -> None:
         """Append. `keep` is called once there is room, before anyone can see the job.
 
-        Raises QueueFull, and what `keep` raises; then nothing was appended.
+        Raises QueueFull, LimitReached, and what `keep` raises; then nothing was appended.
         """
 
-    def cancel(self, job_id: str) -> Cancelling:
-        """Take it out, or ask it to stop."""
+    def cancel(self, job_id: str, keep: Callable[[], None]) -> Cancelling:
+        """Take it out, or ask it to stop. `keep` is called before it is taken out; what it
+        raises leaves it where it was."""
 
     def progress(self, job_id: str) -> Progress | None:
         """None if it neither waits nor runs."""
 
     def jobs(self) -> list[str]:
         """The running ones first, then those that wait, in order."""
+
+    def move_up(self, job_id: str) -> bool:
+        """Make it the next of its visitor. False if it does not wait."""
+
+    def pause(self, visitor: str, paused: bool) -> None:
+        """Hold back what this visitor waits for, or let it go on. What runs goes on, and a full
+        queue ends every pause."""
 
     def close(self) -> None:
         """Let the running one end if it does so soon, and stop."""

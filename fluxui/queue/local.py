@@ -1,21 +1,21 @@
 """The queue in this process: one thread paints, a second one does the tails.
 
-It knows ids and a function, not what a generation is. What was queued is not kept here: the
-history is, and hands the unfinished ids to the next process.
+It knows tickets and a function, not what a generation is; whose turn it is says the order. What
+was queued is not kept here: the history is, and hands the unfinished ones to the next process.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 
-from fluxui.errors import QueueFull
+from fluxui.errors import LimitReached, QueueFull
 from fluxui.queue import Cancelling, Closing, Progress, Run, Tail
+from fluxui.queue.order import Order, Ticket
 
 # Tails hold the pixels of their pictures: more than this many would fill the memory.
 MAX_TAILS = 4
@@ -24,15 +24,25 @@ LAST_STEP_SECONDS = 20
 
 
 class LocalQueue:
-    """`prepare` runs once, first of all, in the painting thread; `resume` waits already."""
+    """`prepare` runs once, first of all, in the painting thread; `resume` waits already.
+
+    `size` may wait in all, `size_each` of one visitor; the owner's, who has no mark, fill it all.
+    """
 
     def __init__(
-        self, run: Run, prepare: Callable[[], None], size: int, resume: Iterable[str] = ()
+        self,
+        run: Run,
+        prepare: Callable[[], None],
+        size: int,
+        resume: Iterable[Ticket] = (),
+        size_each: int | None = None,
     ) -> None:
         self._run = run
         self._prepare = prepare
         self._size = size
-        self._waiting: deque[str] = deque(resume)
+        self._size_each = size if size_each is None else size_each
+        self._order = Order()
+        self._places: dict[str, int] | None = None  # of what waits; None after a change
         self._active: dict[str, Progress] = {}
         self._cancelled: set[str] = set()
         self._closing = False
@@ -41,7 +51,9 @@ class LocalQueue:
         self._tails = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fluxui-tail")
         self._tail_slots = threading.Semaphore(MAX_TAILS)
         self._thread = threading.Thread(target=self._work, name="fluxui-pipeline", daemon=True)
-        if self._waiting:
+        for ticket in resume:
+            self._order.add(ticket)
+        if len(self._order):
             self.start()
 
     def start(self) -> None:
@@ -49,19 +61,26 @@ class LocalQueue:
             if not self._thread.ident:
                 self._thread.start()
 
-    def put(self, job_id: str, keep: Callable[[], None]) -> None:
+    def put(self, ticket: Ticket, keep: Callable[[], None]) -> None:
         with self._changed:
-            if len(self._waiting) >= self._size:
+            if len(self._order) >= self._size:
+                # Nobody keeps the others out with what is held back.
+                self._order.go_on()
+                self._news()
                 raise QueueFull(self._size, retry_after=30)
+            if ticket.visitor and self._order.waiting(ticket.visitor) >= self._size_each:
+                raise LimitReached(f"{self._size_each} of yours wait already.", retry_after=30)
             keep()
-            self._waiting.append(job_id)
-            self._changed.notify_all()
+            self._order.add(ticket)
+            self._news()
         self.start()
 
-    def cancel(self, job_id: str) -> Cancelling:
+    def cancel(self, job_id: str, keep: Callable[[], None]) -> Cancelling:
         with self._changed:
-            if job_id in self._waiting:
-                self._waiting.remove(job_id)
+            if job_id in self._order:
+                keep()
+                self._order.remove(job_id)
+                self._news()
                 return Cancelling.dequeued
             if job_id in self._active:
                 self._cancelled.add(job_id)
@@ -70,13 +89,27 @@ class LocalQueue:
 
     def progress(self, job_id: str) -> Progress | None:
         with self._changed:
-            if job_id in self._waiting:
-                return Progress(ahead=len(self._active) + self._waiting.index(job_id))
+            if job_id in self._order:
+                ahead = len(self._active) + self._waiting()[job_id]
+                return Progress(ahead=ahead, paused=self._order.paused(job_id))
             return self._active.get(job_id)
 
     def jobs(self) -> list[str]:
         with self._changed:
-            return [*self._active, *self._waiting]
+            return [*self._active, *self._waiting()]
+
+    def move_up(self, job_id: str) -> bool:
+        with self._changed:
+            if job_id not in self._order:
+                return False
+            self._order.move_up(job_id)
+            self._news()
+            return True
+
+    def pause(self, visitor: str, paused: bool) -> None:
+        with self._changed:
+            self._order.pause(visitor, paused)
+            self._news()
 
     def close(self) -> None:
         with self._changed:
@@ -97,13 +130,24 @@ class LocalQueue:
 
     def _next(self) -> str:
         with self._changed:
-            while not self._waiting and not self._closing:
+            while not self._closing:
+                if ticket := self._order.take(time.monotonic()):
+                    self._places = None
+                    self._active[ticket.job_id] = Progress()
+                    return ticket.job_id
                 self._changed.wait()
-            if self._closing:
-                return ""
-            job_id = self._waiting.popleft()
-            self._active[job_id] = Progress()
-            return job_id
+            return ""
+
+    def _news(self) -> None:
+        self._places = None
+        self._changed.notify_all()
+
+    def _waiting(self) -> dict[str, int]:
+        """The place of each that waits, from 0, in order."""
+        if self._places is None:
+            ids = self._order.ids(time.monotonic())
+            self._places = {job_id: place for place, job_id in enumerate(ids)}
+        return self._places
 
     def _finish(self, job_id: str, tail: Tail) -> None:
         try:

@@ -12,7 +12,7 @@ import gradio as gr
 from fluxui.studio import Studio
 from fluxui.ui.desk import Desk
 from fluxui.ui.endpoints import build_endpoints
-from fluxui.ui.events import QUIET, Changes
+from fluxui.ui.events import QUIET, Changes, visiting
 from fluxui.ui.frame import Frame
 from fluxui.ui.gallery import Gallery
 from fluxui.ui.generate import Generate
@@ -35,6 +35,7 @@ __all__ = ["LAUNCH", "build_ui"]
 
 def build_ui(studio: Studio) -> gr.Blocks:
     """The page and the Gradio endpoints. It is not launched, and paints nothing."""
+    studio = studio.serving(visiting)
     with gr.Blocks(
         title="fluxui",
         fill_width=True,

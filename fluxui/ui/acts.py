@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fluxui.errors import FluxuiError, GenerationNotFound, LoraMisfit, QueueFull, StorageFull
+from fluxui.errors import FluxuiError, GenerationNotFound, LoraMisfit, StorageFull, TryLater
 from fluxui.gallery import Card
 from fluxui.generation import Status
 from fluxui.request import GenerationForm, GenerationRequest, random_seed
@@ -150,7 +150,7 @@ def _way_out(error: FluxuiError) -> str:
         return html.button("unload", "Remove it")
     if isinstance(error, StorageFull):
         return html.button("system", "Open System")
-    if isinstance(error, QueueFull):
+    if isinstance(error, TryLater):
         return html.press_button("Try again", "#go")
     return ""
 

@@ -205,7 +205,7 @@ class Endpoints:
         cards = [self.studio.card(generation.id, one.index) for one in generation.images]
         progress = self.studio.progress(generation.id)
         record = generation.record()
-        del record["idempotency_key"]
+        del record["idempotency_key"], record["visitor"]
         return record | {
             "output_paths": [card.url for card in cards],
             "progress": progress and _steps(asdict(progress)),

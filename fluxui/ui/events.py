@@ -7,6 +7,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradio.context import LocalContext
+
+from fluxui.visitor import Visitor, visitor_of
+
+
+def visiting() -> Visitor:
+    """Whom the event is for that is handled now; while the page is built it is for nobody."""
+    request = LocalContext.request.get(None)
+    return visitor_of(request.request.scope) if request else Visitor()
+
+
 # From component to its new value; Gradio leaves what is not named as it is.
 Changes = dict[Any, Any]
 

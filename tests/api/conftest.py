@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from fluxui.api import build_api
+from fluxui.gate import Gate
 from fluxui.settings import Settings
 from fluxui.studio import Studio
 from tests.lora_files import fitting_lora, stranger_lora
@@ -15,7 +16,8 @@ from tests.lora_files import fitting_lora, stranger_lora
 
 @pytest.fixture
 def client(studio: Studio) -> Iterator[TestClient]:
-    with TestClient(build_api(studio), raise_server_exceptions=False) as client:
+    api = Gate(build_api(studio), None, None)
+    with TestClient(api, raise_server_exceptions=False) as client:
         yield client
 
 

@@ -13,6 +13,7 @@ from fluxui.errors import GenerationNotFound
 from fluxui.generation import Status
 from fluxui.request import MAX_PROMPT
 from fluxui.studio import Moment, Studio
+from fluxui.watch import Get
 from tests.conftest import FakePipeline, paint, wait
 from tests.lora_files import write
 
@@ -272,11 +273,11 @@ def test_events_of_one_that_is_deleted_meanwhile(
 ) -> None:
     generation = paint(studio)
 
-    async def watch(job_id: str) -> AsyncIterator[Moment]:
+    async def watch(job_id: str, get: Get) -> AsyncIterator[Moment]:
         yield replace(studio.moment(job_id), generation=generation.model_copy(update=QUEUED))
         raise GenerationNotFound(job_id)
 
-    monkeypatch.setattr(studio, "watch", watch)
+    monkeypatch.setattr(studio._watch, "moments", watch)
     events = read_events(client.get(f"/api/generate/{generation.id}/events").text)
     assert [event["event"] for event in events] == ["progress", "deleted"]
     assert events[-1]["data"]["code"] == "generation_not_found"
@@ -302,3 +303,17 @@ def assert_refused(answer: Any, status: int, code: str) -> None:
     assert set(told) == {"code", "message", "hint"}
     assert told["message"].endswith(".")
     assert "Traceback" not in answer.text
+
+
+def test_ones_own_queue_can_be_paused_and_put_in_order(client: TestClient) -> None:
+    assert client.post("/api/queue/pause").json() == {"paused": True}
+    ids = [client.post("/api/generate/image", json=PROMPT).json()["id"] for _ in range(3)]
+    moved = client.post(f"/api/generate/{ids[2]}/move_up").json()
+    assert (moved["id"], moved["stage"]["ahead"], moved["stage"]["paused"]) == (ids[2], 0, True)
+    assert client.get(f"/api/generate/{ids[0]}").json()["stage"]["ahead"] == 1
+    assert client.post("/api/queue/resume").json() == {"paused": False}
+    read_events(client.get(f"/api/generate/{ids[1]}/events").text)
+    shown = [client.get(f"/api/generate/{job_id}").json() for job_id in ids]
+    assert shown[2]["started_at"] < shown[0]["started_at"] < shown[1]["started_at"]
+    late = client.post(f"/api/generate/{ids[2]}/move_up")
+    assert (late.status_code, late.json()["code"]) == (409, "illegal_transition")

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from fluxui.api import build_api
+from fluxui.gate import Gate
 from fluxui.studio import Studio
 
 
@@ -69,13 +71,13 @@ def test_a_file_is_needed(client: TestClient) -> None:
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
 
 
-def test_more_than_the_limit_is_refused(
-    client: TestClient, lora_bytes: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("fluxui.api.routes.MAX_UPLOAD", 100)
-    answer = upload(client, lora_bytes)
+def test_more_than_the_limit_is_refused(studio: Studio) -> None:
+    studio.settings = studio.settings.model_copy(update={"max_upload_mib": 1})
+    client = TestClient(Gate(build_api(studio), None, None))
+    answer = upload(client, b" " * 2**20)  # and what a form needs besides
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
     assert imported(client) == []
+    assert upload(client, b" " * 2**19).json()["code"] == "lora_unreadable"
 
 
 @pytest.mark.parametrize(

@@ -24,12 +24,12 @@ def test_a_method_that_is_not_taken(client: TestClient) -> None:
 
 
 def test_an_accident_tells_nothing_of_the_inside(
-    client: TestClient, studio: Studio, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken() -> None:
+    def broken(_: Studio) -> None:
         raise RuntimeError("secret-of-the-inside")
 
-    monkeypatch.setattr(studio, "system", broken)
+    monkeypatch.setattr(Studio, "system", broken)
     answer = client.get("/api/health")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     assert "secret" not in answer.text

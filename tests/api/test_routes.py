@@ -7,6 +7,7 @@ from fastapi.testclient import TestClient
 
 from fluxui.api import build_api
 from fluxui.api.routes import MAX_JSON
+from fluxui.gate import Gate
 from fluxui.studio import Studio
 from tests.conftest import paint
 
@@ -53,6 +54,6 @@ def test_urls_open_from_where_the_caller_stands(
 ) -> None:
     studio.settings = studio.settings.model_copy(update={"root_path": root_path})
     generation = paint(studio)
-    client = TestClient(build_api(studio))
+    client = TestClient(Gate(build_api(studio), None, None))
     told = client.get(f"/api/generate/{generation.id}", headers=headers).json()
     assert told["output_paths"] == [f"{base}/api/images/{generation.id}/1"]

@@ -243,7 +243,7 @@ def test_a_full_queue_keeps_the_settings_and_offers_to_try_again(
         raise QueueFull(64, 120)
 
     page = open_page()
-    monkeypatch.setattr(app.studio, "submit", refuse)
+    monkeypatch.setattr(type(app.studio), "submit", refuse)
     ask(page, "a boat")
     expect(page.locator("#stage")).to_contain_text("The queue is full (64).")
     monkeypatch.undo()

@@ -5,13 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import os
-import resource
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,6 +20,7 @@ from tinydb.table import Document
 from fluxui.errors import HistoryLocked, HistoryReadOnly, StorageFull
 from fluxui.history.journal import JournalStorage
 from fluxui.history.table import JournalDatabase
+from tests.disk import file_limit
 
 
 def journal(path: Path, compact_bytes: int = 16 * 2**20) -> JournalDatabase:
@@ -208,17 +207,6 @@ def test_reading_while_others_write(tmp_path: Path) -> None:
         writer.join()
 
 
-@contextmanager
-def file_limit(size: int) -> Iterator[None]:
-    """No file grows beyond this: to the program it looks like a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_a_full_disk_takes_part_of_a_line_and_the_next_is_still_kept(tmp_path: Path) -> None:
     path = tmp_path / "h.json"
     database = journal(path)
@@ -248,19 +236,32 @@ def test_a_disk_too_full_to_compact_loses_nothing(tmp_path: Path) -> None:
     assert not path.with_name("h.json.new").exists()
 
 
-def test_a_failed_sync_makes_it_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_failed_sync_the_file_is_never_trusted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "h.json"
+
     def fail(fd: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    with journal(tmp_path / "h.json") as database:
-        database.insert({"a": 1})
-        with monkeypatch.context() as patch:
-            patch.setattr("fluxui.history.journal._data_sync", fail)
-            with pytest.raises(HistoryReadOnly):
-                database.insert({"a": 2})
+    database = journal(path)
+    database.insert({"a": 1})
+    before = path.stat().st_ino
+    with monkeypatch.context() as patch:
+        patch.setattr("fluxui.history.journal._data_sync", fail)
         with pytest.raises(HistoryReadOnly):
-            database.insert({"a": 3})  # the disk works again, but what it holds is unknown
-        assert database.all() == [{"a": 1}]
+            database.insert({"a": 2})
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(HistoryReadOnly):
+            database.insert({"a": 3})
+    assert database.all() == [{"a": 1}]
+    database.insert({"a": 4})  # the disk works again: into a new file, with all that was kept
+    assert path.stat().st_ino != before
+    database.storage._held.close()
+    with journal(path) as database:
+        assert database.all() == [{"a": 1}, {"a": 4}]
+    with pytest.raises(HistoryReadOnly, match="closed"):
+        database.insert({"a": 5})
 
 
 def test_a_folder_that_is_a_file_is_one_sentence(tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from fluxui.errors import HistoryReadOnly, QueueFull
+from fluxui.errors import HistoryReadOnly, LimitReached, QueueFull
 from fluxui.queue import Cancelling, Phase, Progress, Report, Tail
 from fluxui.queue.local import LocalQueue
+from fluxui.queue.order import Ticket
 
 
 class Painter:
@@ -69,7 +70,7 @@ def test_first_in_first_out_and_the_pipeline_is_prepared_once(
 ) -> None:
     painter.go.set()
     for name in "abc":
-        queue.put(name, kept)
+        queue.put(Ticket(name), kept)
     until(lambda: painter.ended == ["a", "b", "c"])
     assert painter.started == ["prepare", "a", "b", "c"]
 
@@ -81,13 +82,13 @@ def test_start_prepares_before_anything_is_asked_for(queue: LocalQueue, painter:
 
 
 def test_full_means_nothing_was_kept(queue: LocalQueue, painter: Painter) -> None:
-    queue.put("running", kept)
+    queue.put(Ticket("running"), kept)
     until(lambda: "running" in painter.started)
     for name in "abc":
-        queue.put(name, kept)
+        queue.put(Ticket(name), kept)
     keeps: list[str] = []
     with pytest.raises(QueueFull) as caught:
-        queue.put("d", lambda: keeps.append("d"))
+        queue.put(Ticket("d"), lambda: keeps.append("d"))
     assert keeps == [] and caught.value.retry_after > 0
     assert queue.jobs() == ["running", "a", "b", "c"]
 
@@ -97,15 +98,15 @@ def test_what_could_not_be_kept_is_not_queued(queue: LocalQueue, painter: Painte
         raise HistoryReadOnly("The disk is full.")
 
     with pytest.raises(HistoryReadOnly):
-        queue.put("a", refuse)
+        queue.put(Ticket("a"), refuse)
     assert queue.jobs() == [] and queue.progress("a") is None
 
 
 def test_places_are_told_truly(queue: LocalQueue, painter: Painter) -> None:
     for name in "ab":
-        queue.put(name, kept)
+        queue.put(Ticket(name), kept)
     until(lambda: painter.started == ["prepare", "a"])
-    queue.put("c", kept)
+    queue.put(Ticket("c"), kept)
     running, second, third = (queue.progress(name) for name in "abc")
     assert running and running.phase is Phase.painting and running.fraction == 0.5
     assert second and (second.phase, second.ahead) == (Phase.waiting, 1)
@@ -115,14 +116,28 @@ def test_places_are_told_truly(queue: LocalQueue, painter: Painter) -> None:
 
 def test_cancel_tells_what_it_met(queue: LocalQueue, painter: Painter) -> None:
     for name in "abc":
-        queue.put(name, kept)
+        queue.put(Ticket(name), kept)
     until(lambda: "a" in painter.started)
-    assert queue.cancel("b") is Cancelling.dequeued
-    assert queue.cancel("a") is Cancelling.stopping
+    assert queue.cancel("b", kept) is Cancelling.dequeued
+    assert queue.cancel("a", kept) is Cancelling.stopping
     until(lambda: "c" in painter.started)
     assert painter.stopped == ["a"] and "b" not in painter.started
-    assert queue.cancel("a") in (Cancelling.absent, Cancelling.stopping)
-    assert queue.cancel("unknown") is Cancelling.absent
+    assert queue.cancel("a", kept) in (Cancelling.absent, Cancelling.stopping)
+    assert queue.cancel("unknown", kept) is Cancelling.absent
+
+
+def test_a_cancel_that_could_not_be_kept_leaves_it_in_its_place(
+    queue: LocalQueue, painter: Painter
+) -> None:
+    def refuse() -> None:
+        raise HistoryReadOnly("The disk is full.")
+
+    for name in "abc":
+        queue.put(Ticket(name), kept)
+    until(lambda: "a" in painter.started)
+    with pytest.raises(HistoryReadOnly):
+        queue.cancel("b", refuse)
+    assert queue.jobs() == ["a", "b", "c"]
 
 
 def test_the_next_one_paints_while_the_tail_of_the_last_still_runs(
@@ -130,8 +145,8 @@ def test_the_next_one_paints_while_the_tail_of_the_last_still_runs(
 ) -> None:
     painter.tail_go.clear()
     painter.go.set()
-    queue.put("a", kept)
-    queue.put("b", kept)
+    queue.put(Ticket("a"), kept)
+    queue.put(Ticket("b"), kept)
     until(lambda: "b" in painter.started)
     assert painter.ended == [] and queue.progress("a") is not None
     painter.tail_go.set()
@@ -152,7 +167,7 @@ def test_the_last_preview_stays_until_there_is_a_newer_one() -> None:
         return kept
 
     queue = LocalQueue(run, kept, size=1)
-    queue.put("a", kept)
+    queue.put(Ticket("a"), kept)
     until(lambda: len(seen) == 3)
     queue.close()
     assert seen == [b"one", b"one", b"3"]
@@ -160,6 +175,51 @@ def test_the_last_preview_stays_until_there_is_a_newer_one() -> None:
 
 def test_what_the_last_process_left_runs_first(painter: Painter) -> None:
     painter.go.set()
-    queue = LocalQueue(painter.run, painter.prepare, size=1, resume=["old-1", "old-2"])
+    queue = LocalQueue(painter.run, painter.prepare, size=1, resume=map(Ticket, ["old-1", "old-2"]))
     until(lambda: painter.ended == ["old-1", "old-2"])
+    queue.close()
+
+
+def test_visitors_take_turns_and_their_places_say_so(queue: LocalQueue, painter: Painter) -> None:
+    queue.put(Ticket("a1", "a"), kept)
+    until(lambda: "a1" in painter.started)
+    for name in ("a2", "a3", "b1"):
+        queue.put(Ticket(name, name[0]), kept)
+    assert queue.jobs() == ["a1", "a2", "b1", "a3"]
+    for name, ahead in (("a2", 1), ("b1", 2), ("a3", 3)):
+        shown = queue.progress(name)
+        assert shown and shown.ahead == ahead and not shown.paused
+    assert queue.move_up("a3") and not queue.move_up("a1") and not queue.move_up("unknown")
+    assert queue.jobs() == ["a1", "a3", "b1", "a2"]
+    painter.go.set()
+    until(lambda: len(painter.ended) == 4)
+    assert painter.started[1:] == ["a1", "a3", "b1", "a2"]
+
+
+def test_pause_holds_back_what_waits_and_lets_it_go_on(queue: LocalQueue, painter: Painter) -> None:
+    painter.go.set()
+    queue.pause("a", True)
+    queue.put(Ticket("a1", "a"), kept)
+    queue.put(Ticket("b1", "b"), kept)
+    until(lambda: painter.ended == ["b1"])
+    shown = queue.progress("a1")
+    assert shown and shown.paused and shown.phase is Phase.waiting
+    queue.pause("a", False)
+    until(lambda: painter.ended == ["b1", "a1"])
+
+
+def test_one_visitor_does_not_fill_the_queue_of_all(painter: Painter) -> None:
+    queue = LocalQueue(painter.run, painter.prepare, size=4, size_each=1)
+    queue.put(Ticket("b0", "b"), kept)
+    until(lambda: "b0" in painter.started)
+    queue.put(Ticket("b1", "b"), kept)
+    keeps: list[str] = []
+    with pytest.raises(LimitReached) as caught:
+        queue.put(Ticket("b2", "b"), lambda: keeps.append("b2"))
+    assert keeps == [] and (caught.value.status, caught.value.retry_after) == (429, 30)
+    for name in ("1", "2", "3"):
+        queue.put(Ticket(name), kept)  # the owner's, up to what there is in all
+    with pytest.raises(QueueFull):
+        queue.put(Ticket("c1", "c"), kept)
+    painter.go.set()
     queue.close()

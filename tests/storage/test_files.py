@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import resource
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,17 +11,7 @@ import pytest
 from fluxui.errors import ObjectNotFound, StorageFull, StorageUnavailable
 from fluxui.storage import Storage
 from fluxui.storage.local import DRAFTS, LocalStorage
-
-
-@contextmanager
-def file_limit(size: int) -> Iterator[None]:
-    """No file grows beyond this: to the program it looks like a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+from tests.disk import file_limit
 
 
 def read(storage: Storage, key: str) -> bytes:

@@ -1,0 +1,273 @@
+"""What the queue keeps, and how soon it answers: python -m benchmarks.queue [--json FILE]
+
+A whole fluxui over a pipeline that only pretends to paint, in a process of its own: killed 200
+times, asked for a thousand generations, cancelled, restarted with 10,000 records, and watched by
+fifty at once. What is measured is therefore all but the painting.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+import signal
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from benchmarks.history import fill
+from benchmarks.overhead import free_port
+from benchmarks.timing import Row, arguments, milliseconds, summary, tell
+from tests.faults.house import CHECKPOINTS
+from tests.faults.killing import Nursery, Promises, moment
+
+KILLS = 200
+ADMITTED = 1000
+CANCELS = 10
+CANCEL_STEP = 0.25  # seconds
+RECORDS = 10_000
+STARTS = 5
+WATCHERS = 50
+WATCHED_STEPS, WATCHED_STEP = 40, 0.25
+
+TARGETS = {
+    "admit, 95 of 100": 50.0,
+    "memory for 1,000 (MB)": 50.0,
+    "cancel, the slowest, over one step": 200.0,
+    "restart, the slowest": 2000.0,
+    "a click beside 50 watchers, the slowest": 200.0,
+}
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--kills", type=int, default=KILLS)
+    given = parser.parse_args()
+    rows: dict[str, Row] = {}
+    facts: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
+        folder = Path(name)
+        for part in (admit, cancel, restart, watch):
+            found, told = part(folder / part.__name__)
+            rows |= found
+            facts |= told | {f"load during {part.__name__}": round(os.getloadavg()[0], 1)}
+        facts |= kill(folder / "kill", given.kills)
+    tell(rows, given.json, **facts)
+
+
+# Killed
+
+
+def kill(folder: Path, kills: int) -> dict[str, Any]:
+    """Half at a named checkpoint, half at any moment. It ends at the first broken promise."""
+    house = folder / "house"
+    house.mkdir(parents=True)
+    promises = Promises(house)
+    with Nursery("house") as nursery:
+        for life in range(kills):
+            checkpoint = random.choice(CHECKPOINTS) if life % 2 else ""
+            how = {"checkpoint": checkpoint, "count": random.randint(1, 6)}
+            after = None if checkpoint else moment()
+            lines, end = nursery.live(after, folder=str(house), life=life, **how)
+            assert end == -signal.SIGKILL, (checkpoint, end)
+            promises.hear(lines)
+        assert nursery.live(folder=str(house), life=kills, last=True) == ([], 0)
+        ends = promises.ended()
+        equal = promises.compare(nursery, folder / "calm")
+    return {
+        "kills": promises.kills,
+        "accepted": len(promises.accepted),
+        "deleted": len(promises.deleted),
+        "lost, doubled or stuck": 0,
+        "ended": dict(ends),
+        "pictures equal to the byte": f"{equal} of {2 * ends['completed']}",
+    }
+
+
+# Asked
+
+
+@contextmanager
+def server(folder: Path, **how: Any) -> Iterator[tuple[Client, int]]:
+    """A fluxui on a port of its own, once it answers, and its process id."""
+    folder.mkdir(exist_ok=True)
+    temp = folder / "temp"
+    temp.mkdir(exist_ok=True)
+    with Nursery("server", TMPDIR=str(temp)) as nursery:
+        port = free_port()
+        pid = nursery.begin(folder=str(folder / "house"), port=port, **how)
+        client = Client(port)
+        client.wait_until_up()
+        yield client, pid
+        os.kill(pid, signal.SIGTERM)
+        nursery.end()
+
+
+class Client:
+    """One connection that is kept, as a script's or a browser's is."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
+    def wait_until_up(self) -> None:
+        while self._connection.sock is None:
+            with suppress(ConnectionError):
+                self._connection.connect()
+            time.sleep(0.01)
+        self.ask("GET", "/api/health")
+
+    def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        told = json.dumps(body) if body else None
+        self._connection.request(method, path, told, {"Content-Type": "application/json"})
+        got = self._connection.getresponse()
+        data = got.read()
+        is_json = got.headers.get_content_type() == "application/json"
+        return got.status, json.loads(data) if is_json else data
+
+    def submit(self, **values: Any) -> str:
+        status, told = self.ask("POST", "/api/generate/image", {"prompt": "a red boat", **values})
+        assert status == 202, told
+        return str(told["id"])
+
+    def get(self, job_id: str) -> Any:
+        return self.ask("GET", f"/api/generate/{job_id}")[1]
+
+
+def admit(folder: Path) -> tuple[dict[str, Row], dict[str, Any]]:
+    with server(folder, step_seconds=60, queue_size=ADMITTED, grace_seconds=0) as (client, pid):
+        first = client.submit()
+        while client.get(first)["status"] != "running":
+            time.sleep(0.05)
+        before = memory(pid)
+        ids: list[str] = []
+        times = [milliseconds(lambda: ids.append(client.submit())) for _ in range(ADMITTED)]
+        grown = memory(pid) - before
+        status, refused = client.ask("POST", "/api/generate/image", {"prompt": "one too many"})
+        listed, cursor = [], ""
+        while len(listed) < ADMITTED + 1:
+            _, page = client.ask("GET", f"/api/generate/?limit=200&cursor={cursor}")
+            listed += [one["id"] for one in page["generations"]]
+            cursor = page["cursor"]
+        places = [client.get(job_id)["stage"]["ahead"] for job_id in ids[:: ADMITTED // 20]]
+    kept = listed == [*reversed(ids), first] and places == [*range(1, ADMITTED, ADMITTED // 20)]
+    return {"admit one of 1,000": summary(times)}, {
+        "admit, 95 of 100 under": limited(
+            "admit, 95 of 100", statistics.quantiles(times, n=20)[-1]
+        ),
+        "admit, memory grown (MB)": limited("memory for 1,000 (MB)", grown),
+        "admit, order kept": kept,
+        "admit, one more": f"{status} {refused['code']}",
+    }
+
+
+def cancel(folder: Path) -> tuple[dict[str, Row], dict[str, Any]]:
+    answers, next_ones = [], []
+    with server(folder, step_seconds=CANCEL_STEP, grace_seconds=0) as (client, _):
+        for _ in range(CANCELS):
+            first = client.submit(num_inference_steps=40)
+            second = client.submit(num_inference_steps=40)
+            while not client.get(first)["progress"]:
+                time.sleep(0.02)
+            time.sleep(random.uniform(0, CANCEL_STEP))
+            begin = time.perf_counter()
+            status, told = client.ask("POST", f"/api/generate/{first}/cancel")
+            answers.append((time.perf_counter() - begin) * 1000)
+            assert (status, told["outcome"]) == (200, "stopped")
+            while client.get(second)["status"] != "running":
+                time.sleep(0.005)
+            next_ones.append((time.perf_counter() - begin) * 1000 - answers[-1])
+            client.ask("POST", f"/api/generate/{second}/cancel")
+    rows = {"cancel": summary(answers), "the next one runs after the answer": summary(next_ones)}
+    over = max(answers) - CANCEL_STEP * 1000
+    name = "cancel, the slowest, over one step"
+    return rows, {name: limited(name, max(over, 0))}
+
+
+def restart(folder: Path) -> tuple[dict[str, Row], dict[str, Any]]:
+    """From the fork, with all imports done, to the first answer of the API and of the page."""
+    house = folder / "house"
+    house.mkdir(parents=True)
+    fill(house / "history.json", RECORDS)
+    ready = []
+    with Nursery("server") as nursery:
+        for _ in range(STARTS):
+            client = Client(free_port())
+            pid = nursery.begin(folder=str(house), port=client.port)
+            begin = time.perf_counter()
+            client.wait_until_up()
+            assert client.ask("GET", "/")[0] == 200
+            ready.append((time.perf_counter() - begin) * 1000)
+            assert client.ask("GET", "/api/generate/?limit=1")[1]["total"] == RECORDS
+            os.kill(pid, signal.SIGTERM)
+            nursery.end()
+    name = "restart, the slowest"
+    rows = {"restart with 10,000 records, to the page": summary(ready)}
+    return rows, {name: limited(name, max(ready))}
+
+
+def watch(folder: Path) -> tuple[dict[str, Row], dict[str, Any]]:
+    with server(folder, step_seconds=WATCHED_STEP) as (client, _):
+        job_id = client.submit(num_inference_steps=WATCHED_STEPS)
+        seen: list[tuple[int, float]] = []
+        threads = [
+            threading.Thread(target=follow, args=(client.port, job_id, seen))
+            for _ in range(WATCHERS)
+        ]
+        before = cached(folder)
+        for thread in threads:
+            thread.start()
+        clicks = []
+        while client.get(job_id)["status"] != "completed":
+            clicks.append(milliseconds(lambda: client.ask("GET", "/api/generate/?limit=48")))
+            clicks.append(milliseconds(lambda: client.get(job_id)))
+            time.sleep(0.05)
+        ended = time.perf_counter()
+        for thread in threads:
+            thread.join()
+        added = cached(folder) - before
+    late = max(at for _, at in seen) - ended
+    name = "a click beside 50 watchers, the slowest"
+    return {"a click beside 50 watchers": summary(clicks)}, {
+        name: limited(name, max(clicks)),
+        "watchers that saw the end": f"{len(seen)} of {WATCHERS}, last after {late * 1000:.0f} ms",
+        "events each": f"{min(seen)[0]} to {max(seen)[0]}",
+        "files added to the cache of Gradio": added,
+    }
+
+
+def follow(port: int, job_id: str, seen: list[tuple[int, float]]) -> None:
+    """Read the events to their end."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    connection.request("GET", f"/api/generate/{job_id}/events")
+    events = 0
+    for line in connection.getresponse():
+        events += line.startswith(b"event: ")
+        if line == b"event: end\n":
+            seen.append((events, time.perf_counter()))
+    connection.close()
+
+
+def cached(folder: Path) -> int:
+    return sum(1 for path in (folder / "temp").rglob("*") if path.is_file())
+
+
+def memory(pid: int) -> float:
+    """Of the process, in MB; Linux only."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def limited(name: str, value: float) -> str:
+    verdict = "kept" if value <= TARGETS[name] else "MISSED"
+    return f"{value:.0f} (target {TARGETS[name]:.0f}: {verdict})"
+
+
+if __name__ == "__main__":
+    main()

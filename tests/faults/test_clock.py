@@ -1,0 +1,76 @@
+"""A clock that jumps by a day, there and back: order and durations stay right, nothing is lost."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from fluxui.generation import Generation, Status
+from fluxui.storage import folder_of
+from tests.faults.killing import Nursery, Promises
+
+JUMPS = ("+1d", "-1d", "+0", "-1d", "+1d")
+SECONDS = 0.25  # between two jumps
+
+
+@pytest.fixture
+def library() -> Path:
+    """The one that `faketime` preloads; it is in most distributions."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not found:
+        pytest.skip("faketime is not installed: apt-get install faketime")
+    return found[0]
+
+
+@pytest.fixture
+def nursery(library: Path, tmp_path: Path) -> Iterator[Nursery]:
+    (tmp_path / "clock").write_text("+0")
+    faked = {
+        "LD_PRELOAD": str(library),
+        "FAKETIME_TIMESTAMP_FILE": str(tmp_path / "clock"),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # no jump of the clock moves that one
+    }
+    with Nursery("clock", **faked) as nursery:
+        yield nursery
+
+
+def test_a_clock_that_jumps(nursery: Nursery, tmp_path: Path) -> None:
+    folder = tmp_path / "house"
+    folder.mkdir()
+    promises = Promises(folder)
+
+    def jump() -> None:
+        for offset in JUMPS:
+            time.sleep(SECONDS)
+            (tmp_path / "clock").write_text(offset)
+
+    for life in range(2):
+        jumping = threading.Thread(target=jump)
+        jumping.start()
+        lines, end = nursery.live(SECONDS * (len(JUMPS) + 1), folder=str(folder), life=life)
+        jumping.join()
+        assert end == -signal.SIGKILL
+        promises.hear(lines)
+    assert nursery.live(folder=str(folder), life=2, last=True) == ([], 0)
+    assert promises.ended()["completed"] > 20
+    assert_told_right(promises.records())
+    assert promises.compare(nursery, tmp_path / "calm")
+
+
+def assert_told_right(records: list[Generation]) -> None:
+    days = {one.created_at.date() for one in records}
+    today = datetime.now(timezone.utc).date()
+    assert {today - timedelta(1), today, today + timedelta(1)} <= days  # it did jump
+    order = [tuple(map(int, one.idempotency_key.split("."))) for one in records]
+    assert order == sorted(order)
+    for one in records:
+        assert one.seconds is None or 0 <= one.seconds < 10
+        if one.status is Status.completed:
+            assert one.images[0].key.startswith(folder_of(one))
