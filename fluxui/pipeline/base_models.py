@@ -125,7 +125,7 @@ def _tiny() -> BaseModel:
         max_sequence_length=40,
         weight_bytes=24_000_000,
         config=json.loads((TINY / "transformer" / "config.json").read_text()),
-        paints="Paints flat landscapes with one thing in them: a red boat on the sea at sunset.",
+        paints="It paints flat landscapes with one thing in them: a red boat on the sea at sunset.",
     )
 
 
