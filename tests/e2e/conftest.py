@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from fluxui.server import App
 from fluxui.settings import Settings
@@ -20,6 +20,9 @@ from tests.lora_files import make_lora, write
 
 # What Gradio says when a reload cuts its streams.
 GRADIO_GOES = ("AbortError", "Unexpected error Connection errored out")
+
+# Playwright's own 5 s are short where two cores paint, serve and browse at once.
+expect.set_options(timeout=15_000)
 
 OpenPage = Callable[..., Page]
 
