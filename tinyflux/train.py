@@ -8,19 +8,20 @@ import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, FluxPipeline
+from diffusers import AutoencoderKL, FluxPipeline, FluxTransformer2DModel
 from safetensors.torch import save_file
 
 from tinyflux import album, autoencoder, judge, layouts, loras, words
 from tinyflux.guidance import Guiding
 from tinyflux.loop import Plan, train
-from tinyflux.painting import NUMBERS, Painter, Painting, School, assemble, latents
+from tinyflux.painting import NUMBERS, SIZES, Painter, Painting, School, assemble, latents
 from tinyflux.styles import LESSONS
 
-VAE = Plan(steps=5_000, rate=2e-3)
+VAE = Plan(steps=4_000, rate=2e-3)
 TRANSFORMER = Plan(steps=6_000, rate=1e-3, cooldown=0.4)
 GUIDANCE = Plan(steps=800, rate=2e-4, warmup=50, cooldown=0.5)
 LORA = Plan(steps=600, rate=1.5e-3, warmup=20, average=0.995, weight_decay=0.0)
@@ -33,13 +34,18 @@ def model(out: Path) -> Path:
     return out / "tiny-flux"
 
 
-def tokenizers(out: Path, _: str) -> None:
+class Machine(NamedTuple):
+    device: str
+    compiled: bool  # the transformer's blocks are compiled: minutes at first, a third faster after
+
+
+def tokenizers(out: Path, _: Machine) -> None:
     words.save_tokenizers(model(out))
 
 
-def vae(out: Path, device: str) -> None:
+def vae(out: Path, machine: Machine) -> None:
     pictures = album.varied(out / "album", SCENES, (256, 256))
-    stage = autoencoder.Autoencoding(VAE.steps, pictures, device=device)
+    stage = autoencoder.Autoencoding(VAE.steps, pictures, device=machine.device)
     train(stage, VAE, out).settle()
     autoencoder.scale(stage.module, pictures)
     autoencoder.save(stage.module, model(out) / "vae")
@@ -55,25 +61,37 @@ def school(out: Path, device: str) -> School:
     return School(load, TRANSFORMER.steps)
 
 
-def transformer(out: Path, device: str) -> None:
-    stage = Painting(model(out), school(out, device), device)
+def quicken(transformer: FluxTransformer2DModel) -> None:
+    """Compile each kind of block once for every size of picture."""
+    torch._dynamo.config.recompile_limit = 4 * len(SIZES)
+    transformer.compile_repeated_blocks(dynamic=False)
+
+
+def transformer(out: Path, machine: Machine) -> None:
+    stage = Painting(model(out), school(out, machine.device), machine.device)
+    if machine.compiled:
+        quicken(stage.painter.transformer)
     train(stage, TRANSFORMER, out).settle()
     stage.painter.save(out / "base")
     stage.painter.save(model(out))
     assemble(model(out))
 
 
-def guidance(out: Path, device: str) -> None:
-    painter = Painter(model(out)).to(device, torch.bfloat16)
+def guidance(out: Path, machine: Machine) -> None:
+    painter = Painter(model(out)).to(machine.device, torch.bfloat16)
     painter.load(out / "base")
-    stage = Guiding(painter, school(out, device))
+    stage = Guiding(painter, school(out, machine.device))
+    if machine.compiled:
+        quicken(stage.teacher)
+        quicken(painter.transformer)
     train(stage, GUIDANCE, out).settle()
     painter.save(model(out))
 
 
-def demo_loras(out: Path, device: str) -> None:
+def demo_loras(out: Path, machine: Machine) -> None:
     for name in LESSONS:
-        pipe = FluxPipeline.from_pretrained(model(out), torch_dtype=torch.float32).to(device)
+        pipe = FluxPipeline.from_pretrained(model(out), torch_dtype=torch.float32)
+        pipe.to(machine.device)
         scenes = album.scene_list(LORA_SCENES, album.TRAINING)
         lessons = loras.Lessons(pipe, name, scenes, 256, words.WORDS)
         pipe.transformer.to(torch.bfloat16)
@@ -104,13 +122,13 @@ def write_lora(adapter: layouts.Tensors, name: str, folder: Path) -> None:
     (folder / "model.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
-def judging(out: Path, device: str) -> None:
-    stage = judge.Judging(device=device)
+def judging(out: Path, machine: Machine) -> None:
+    stage = judge.Judging(device=machine.device)
     train(stage, JUDGE, out).settle()
     torch.save(stage.judge.state_dict(), out / "judge-weights.pt")
 
 
-STAGES: dict[str, Callable[[Path, str], None]] = {
+STAGES: dict[str, Callable[[Path, Machine], None]] = {
     "tokenizers": tokenizers,
     "vae": vae,
     "transformer": transformer,
@@ -126,10 +144,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints and results")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--compile", action="store_true", help="needs a C++ compiler or CUDA")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    STAGES[arguments.stage](arguments.out, arguments.device)
+    STAGES[arguments.stage](arguments.out, Machine(arguments.device, arguments.compile))
 
 
 if __name__ == "__main__":
