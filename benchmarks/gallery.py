@@ -21,9 +21,10 @@ from benchmarks.timing import Row, arguments, milliseconds, summary, tell
 from fluxui import gallery
 from fluxui.api import build_api
 from fluxui.history import History, Query
+from fluxui.opening import open_studio
 from fluxui.settings import Settings
 from fluxui.storage.s3 import S3Storage
-from fluxui.studio import Studio, open_studio
+from fluxui.studio import Studio
 
 RECORDS = 50_000
 TIMES = 50
@@ -61,13 +62,13 @@ def measured(call: Callable[[], object], history: History) -> Row:
 
 def pages(studio: Studio) -> dict[str, Callable[[], object]]:
     """The page as the gallery tab asks for it."""
-    middle = studio.page(cursor=str(RECORDS // 2)).cursor
-    assert len(studio.gallery().cards) == gallery.PAGE_SIZE
+    middle = studio.pictures.page(cursor=str(RECORDS // 2)).cursor
+    assert len(studio.pictures.gallery().cards) == gallery.PAGE_SIZE
     return {
-        "Studio.gallery, newest": lambda: studio.gallery(),
-        "Studio.gallery, in the middle": lambda: studio.gallery(cursor=middle),
-        "Studio.gallery, one LoRA": lambda: studio.gallery(Query(model_id="style-7")),
-        "Studio.gallery, two words": lambda: studio.gallery(Query(words="lantern 77")),
+        "Studio.gallery, newest": lambda: studio.pictures.gallery(),
+        "Studio.gallery, in the middle": lambda: studio.pictures.gallery(cursor=middle),
+        "Studio.gallery, one LoRA": lambda: studio.pictures.gallery(Query(model_id="style-7")),
+        "Studio.gallery, two words": lambda: studio.pictures.gallery(Query(words="lantern 77")),
     }
 
 

@@ -21,10 +21,11 @@ from fluxui.errors import ConfigurationError, FluxuiError, InvalidRequest
 from fluxui.generation import Generation, Status
 from fluxui.history import Query
 from fluxui.loras.library import Lora
+from fluxui.opening import open_studio
 from fluxui.queue import Phase
 from fluxui.request import DEFAULT_WEIGHT, GenerationForm, invalid_request
 from fluxui.settings import Settings
-from fluxui.studio import Studio, open_studio
+from fluxui.studio import Studio
 from fluxui.watch import Moment
 
 
@@ -199,9 +200,9 @@ def _save(studio: Studio, ended: Generation, output: Path) -> list[Path]:
     for image in ended.images:
         numbered = output.with_stem(f"{output.stem}_{image.index}")
         path = numbered if len(ended.images) > 1 else output
-        picture = studio.image(ended.id, image.index)
+        picture = studio.pictures.image(ended.id, image.index)
         try:
-            with studio.open_image(picture) as stream, path.open("wb") as target:
+            with studio.pictures.open(picture) as stream, path.open("wb") as target:
                 shutil.copyfileobj(stream, target)
         except OSError as error:
             raise ConfigurationError(
@@ -265,7 +266,7 @@ def _print_facts(facts: dict[str, str]) -> None:
 def _list_history(studio: Studio, given: argparse.Namespace) -> int:
     if given.limit < 1:
         raise InvalidRequest("--limit should be at least 1.")
-    page = studio.page(Query(words=given.search), limit=given.limit)
+    page = studio.pictures.page(Query(words=given.search), limit=given.limit)
     for one in page.generations:
         print(f"{one.id}  {one.created_at:%Y-%m-%d %H:%M}  {one.status.value:9}  {_short(one)}")
     if page.cursor:

@@ -28,7 +28,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Picture:
-    """Where one file of a generation is: a URL, or else a key for `Studio.open_image`."""
+    """Where one file of a generation is: a URL, or else a key for `Pictures.open`."""
 
     url: str | None
     key: str

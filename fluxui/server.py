@@ -25,8 +25,9 @@ from fluxui.errors import ConfigurationError, Forbidden, PortTaken
 from fluxui.gate import VISITOR_COOKIE, Gate, choose_hosts
 from fluxui.login import LoginPage
 from fluxui.logins import choose_logins
+from fluxui.opening import open_studio
 from fluxui.settings import Settings
-from fluxui.studio import Studio, open_studio
+from fluxui.studio import Studio
 
 MAX_THREADS = 200  # each tab that watches a generation holds one
 MAX_EVENTS = 256  # clicks that wait; our own queue bounds the generations

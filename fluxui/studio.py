@@ -6,18 +6,14 @@ knows no HTTP, no HTML and no Gradio.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from copy import copy
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
-from fluxui import gallery, trash
 from fluxui.errors import (
     Forbidden,
     GenerationNotFound,
@@ -26,32 +22,23 @@ from fluxui.errors import (
     IllegalTransition,
     LoraMisfit,
     StorageFull,
-    StorageUnavailable,
 )
-from fluxui.gallery import Card, GalleryPage, Picture
 from fluxui.generation import Generation, LoraUse, Status, add_trigger_words
-from fluxui.history import History, Page, Query
-from fluxui.history.tiny import TinyHistory
+from fluxui.history import History, Query
 from fluxui.loras.library import Library, Lora
-from fluxui.pipeline import Pipeline, get_pipeline
+from fluxui.pictures import Pictures, theirs
+from fluxui.pipeline import Pipeline
 from fluxui.pipeline.base_models import BaseModel
 from fluxui.queue import Cancelling, Progress, Queue
-from fluxui.queue.local import LocalQueue
 from fluxui.quota import Quota
 from fluxui.request import GenerationForm, GenerationRequest, LoraRef
 from fluxui.settings import Settings
 from fluxui.storage import Storage
-from fluxui.storage.local import LocalStorage
-from fluxui.storage.s3 import S3Storage
 from fluxui.storage.spool import SpooledStorage
 from fluxui.system import System, queue_facts, storage_facts, versions
-from fluxui.visitor import OWNER, Visitor, Who
-from fluxui.waiting import left_over, ticket
+from fluxui.visitor import OWNER, Who
+from fluxui.waiting import ticket
 from fluxui.watch import Moment, Watch
-from fluxui.webhook import choose_webhook
-from fluxui.worker import Worker
-
-log = logging.getLogger(__name__)
 
 CANCEL_SECONDS = 10.0
 
@@ -82,12 +69,16 @@ class Studio:
         self._quota = Quota(settings)
         self._admission = threading.Lock()
         self._started = time.monotonic()
-        self._who: Who = lambda: OWNER
+        self._for(lambda: OWNER)
+
+    def _for(self, who: Who) -> None:
+        self._who = who
+        self.pictures = Pictures(self._storage, self._history, who)
 
     def serving(self, who: Who) -> Studio:
         """The same studio, at each call for the visitor that `who` then gives."""
         view = copy(self)
-        view._who = who
+        view._for(who)
         return view
 
     # Requests
@@ -163,19 +154,7 @@ class Studio:
 
     def get(self, job_id: str) -> Generation:
         """Raises GenerationNotFound."""
-        return self._look(self._who(), job_id)
-
-    def _look(self, visitor: Visitor, job_id: str) -> Generation:
-        return self._theirs(visitor, self._history.get(job_id))
-
-    def _theirs(self, visitor: Visitor, generation: Generation) -> Generation:
-        if not visitor.owns(generation.visitor):
-            raise GenerationNotFound(generation.id)
-        return generation
-
-    def _scoped(self, query: Query) -> Query:
-        visitor = self._who()
-        return query if visitor.owner else replace(query, visitor=visitor.id)
+        return self.pictures.get(job_id)
 
     def progress(self, job_id: str) -> Progress | None:
         """None if it neither waits nor runs."""
@@ -196,7 +175,7 @@ class Studio:
 
     def watch(self, job_id: str) -> AsyncIterator[Moment]:
         """How it goes on, until its end. Raises GenerationNotFound."""
-        return self._watch.moments(job_id, partial(self._look, self._who()))
+        return self._watch.moments(job_id, partial(theirs, self._history, self._who()))
 
     def cancel(self, job_id: str) -> Generation:
         """Stop this one, in whatever state it is. Raises IllegalTransition if it has ended."""
@@ -231,32 +210,6 @@ class Studio:
         """Hold back what waits, or let it go on. What runs goes on."""
         self._queue.pause(self._who().id, paused)
 
-    # Pictures
-
-    def page(self, query: Query = Query(), cursor: str = "", limit: int = 48) -> Page:  # noqa: B008
-        """The history, newest first."""
-        return self._history.page(self._scoped(query), cursor, limit)
-
-    def gallery(self, query: Query = Query(), cursor: str = "") -> GalleryPage:  # noqa: B008
-        """The pictures, newest first."""
-        return gallery.page(self._history, self._storage, self._scoped(query), cursor)
-
-    def card(self, job_id: str, index: int) -> Card:
-        """Raises GenerationNotFound, ImageNotFound."""
-        generation = self.get(job_id)
-        return gallery.card(generation, gallery.image_of(generation, index), self._storage)
-
-    def image(self, job_id: str, index: int, thumb: bool = False) -> Picture:
-        """Raises GenerationNotFound, ImageNotFound."""
-        image = gallery.image_of(self.get(job_id), index)
-        key = image.thumb_key if thumb else image.key
-        kind = "image/webp" if thumb else "image/png"
-        return Picture(self._storage.url(key), key, kind, "" if thumb else image.sha256)
-
-    def open_image(self, picture: Picture) -> BinaryIO:
-        """Raises ObjectNotFound, StorageUnavailable."""
-        return self._storage.open(picture.key)
-
     def delete(self, job_id: str) -> None:
         """Stop it if it runs, then move its pictures and its record to the trash.
 
@@ -267,18 +220,13 @@ class Studio:
             generation = self._stopped(generation)
         if not generation.status.ended:
             raise IllegalTransition("It stops after the step it is in.", "Delete it then.")
-        trash.discard(generation, self._storage, self._history)
+        self.pictures.discard(generation)
 
     def _stopped(self, generation: Generation) -> Generation:
         try:
             return self.cancel(generation.id)
         except IllegalTransition:
             return self.get(generation.id)  # it ended by itself meanwhile
-
-    def restore(self, job_id: str) -> Generation:
-        """Bring a deleted generation back out of the trash. Raises GenerationNotFound."""
-        self._theirs(self._who(), trash.find(job_id, self._storage))
-        return trash.restore(job_id, self._storage, self._history)
 
     # LoRAs
 
@@ -339,7 +287,7 @@ class Studio:
             licence=self.base_model.licence,
             pipeline=self._pipeline.describe(),
             storage=storage_facts(self.settings, self._storage),
-            pictures=self.page(Query(status=Status.completed), limit=0).images,
+            pictures=self.pictures.page(Query(status=Status.completed), limit=0).images,
             loras=len(self._library.list()),
             queue=queue_facts(self.settings, self._queue),
             uptime=time.monotonic() - self._started,
@@ -360,37 +308,3 @@ class Studio:
         self._history.close()
         if isinstance(self._storage, SpooledStorage):
             self._storage.close()
-
-
-def open_studio(settings: Settings) -> Studio:
-    """Put the organs together, and take up the work that the last process left.
-
-    Raises ConfigurationError, StorageRefused, HistoryLocked.
-    """
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    storage = _open_storage(settings)
-    history = TinyHistory(settings.data_dir / "history.json")
-    pipeline = get_pipeline(settings)
-    return assemble(settings, pipeline, storage, history)
-
-
-def assemble(settings: Settings, pipeline: Pipeline, storage: Storage, history: History) -> Studio:
-    """A studio around the given organs, with the queue of this process."""
-    library = Library(storage, settings.data_dir / "cache", pipeline.base_model)
-    worker = Worker(pipeline, library, storage, history, choose_webhook(settings))
-    resume = left_over(pipeline.base_model.id, history)
-    size, size_each = settings.queue_size, settings.visitor_queue_size
-    queue = LocalQueue(worker.run, worker.prepare, size, resume, size_each)
-    return Studio(settings, pipeline, library, storage, history, queue)
-
-
-def _open_storage(settings: Settings) -> Storage:
-    if not settings.s3_bucket_name:
-        return LocalStorage(settings.data_dir)
-    bucket = S3Storage(settings)
-    try:
-        bucket.check()
-    except StorageUnavailable as error:
-        # It may come back while we run: pictures wait for it in the spool.
-        log.warning("%s %s", error.message, error.hint)
-    return SpooledStorage(bucket, settings.data_dir / "spool")

@@ -13,12 +13,13 @@ import pytest
 
 from fluxui.generation import Generation
 from fluxui.history.tiny import TinyHistory
+from fluxui.opening import assemble
 from fluxui.pipeline import Adapter, Painting, Step
 from fluxui.pipeline.base_models import choose_base_model
 from fluxui.request import GenerationForm
 from fluxui.settings import Settings
 from fluxui.storage.local import LocalStorage
-from fluxui.studio import Studio, assemble
+from fluxui.studio import Studio
 
 
 class FakePipeline:

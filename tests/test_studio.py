@@ -62,7 +62,7 @@ def test_the_same_request_gives_the_same_bytes(studio: Studio) -> None:
     def pixels(one: Generation) -> bytes:
         from PIL import Image
 
-        with studio.open_image(studio.image(one.id, 1)) as stream:
+        with studio.pictures.open(studio.pictures.image(one.id, 1)) as stream:
             return Image.open(stream).convert("RGB").tobytes()
 
     assert pixels(first) == pixels(second) != pixels(other)
@@ -73,7 +73,7 @@ def test_what_is_refused_leaves_nothing(studio: Studio, settings: Settings) -> N
         studio.submit(form(width=130))
     with pytest.raises(LoraNotFound):
         studio.submit(form(model_id="../../etc/passwd"))
-    assert studio.page().total == 0 and studio.jobs() == []
+    assert studio.pictures.page().total == 0 and studio.jobs() == []
     assert not (settings.data_dir / "generated").exists()
 
 
@@ -88,7 +88,7 @@ def test_a_full_queue_keeps_nothing_of_the_refused_one(
     second = studio.submit(form())
     with pytest.raises(QueueFull):
         studio.submit(form())
-    assert studio.page().total == 2
+    assert studio.pictures.page().total == 2
     assert [one.id for one in studio.jobs()] == [first.id, second.id]
     pipeline.gate.set()
     assert wait(studio, second.id).status is Status.completed
@@ -98,7 +98,7 @@ def test_a_full_queue_keeps_nothing_of_the_refused_one(
 def test_an_idempotency_key_makes_one_job_even_at_the_same_moment(studio: Studio) -> None:
     with ThreadPoolExecutor(8) as pool:
         ids = {one.id for one in pool.map(lambda _: studio.submit(form(), "key-1"), range(16))}
-    assert len(ids) == 1 and studio.page().total == 1
+    assert len(ids) == 1 and studio.pictures.page().total == 1
     with pytest.raises(IdempotencyConflict):
         studio.submit(form("another prompt"), "key-1")
     assert studio.submit(form(), "key-2").id not in ids
@@ -185,12 +185,12 @@ def test_delete_goes_to_the_trash_and_comes_back(studio: Studio, settings: Setti
     studio.delete(done.id)
     with pytest.raises(GenerationNotFound):
         studio.get(done.id)
-    assert studio.gallery().cards == []
+    assert studio.pictures.gallery().cards == []
     assert list(LocalStorage(settings.data_dir).list(folder_of(done))) == []
-    assert studio.restore(done.id) == done == studio.get(done.id)
+    assert studio.pictures.restore(done.id) == done == studio.get(done.id)
     assert (settings.data_dir / done.images[0].key).read_bytes() == before
     with pytest.raises(GenerationNotFound):
-        studio.restore(done.id)
+        studio.pictures.restore(done.id)
 
 
 def test_delete_of_a_running_one_stops_it(studio: Studio, pipeline: FakePipeline) -> None:
@@ -198,19 +198,19 @@ def test_delete_of_a_running_one_stops_it(studio: Studio, pipeline: FakePipeline
     one = studio.submit(form(num_inference_steps=40))
     running(studio, one.id)
     studio.delete(one.id)
-    assert pipeline.painted == [] and studio.page().total == 0
+    assert pipeline.painted == [] and studio.pictures.page().total == 0
 
 
 def test_the_gallery_shows_whole_generations_newest_first(studio: Studio) -> None:
     ids = [paint(studio, f"picture {n}", num_images=4).id for n in range(13)]
-    first = studio.gallery()
+    first = studio.pictures.gallery()
     assert first.total == 52 and len(first.cards) == 48
     assert [card.generation.id for card in first.cards[::4]] == ids[:0:-1]
-    second = studio.gallery(cursor=first.cursor)
+    second = studio.pictures.gallery(cursor=first.cursor)
     assert [card.generation.id for card in second.cards] == [ids[0]] * 4
     assert second.cursor == ""
     assert first.cards[0].url == f"api/images/{ids[-1]}/1"
-    found = studio.gallery(Query(words="PICTURE 7"))
+    found = studio.pictures.gallery(Query(words="PICTURE 7"))
     assert {card.generation.id for card in found.cards} == {ids[7]}
 
 
@@ -220,7 +220,7 @@ def test_everything_is_there_after_a_restart(settings: Settings, pipeline: FakeP
     studio.close()
     again = make_studio(settings, pipeline)
     assert again.get(done.id) == done
-    assert [card.generation.id for card in again.gallery().cards] == [done.id]
+    assert [card.generation.id for card in again.pictures.gallery().cards] == [done.id]
     again.close()
 
 

@@ -95,7 +95,7 @@ class Generations:
         status: Status | None = None,
     ) -> GenerationList:
         """What was asked for, newest first. `cursor` of an answer continues after it."""
-        page = self._studio.page(Search(q, model_id, status), cursor, limit)
+        page = self._studio.pictures.page(Search(q, model_id, status), cursor, limit)
         urls = urls_of(self._studio, request)
         moments = [Moment(one, self._studio.progress(one.id), None) for one in page.generations]
         return GenerationList(

@@ -42,7 +42,7 @@ class Images:
         if_none_match: Annotated[str, Header()] = "",
     ) -> Response:
         """One picture of a generation, counted from 1."""
-        picture = self._studio.image(job_id, index, thumb)
+        picture = self._studio.pictures.image(job_id, index, thumb)
         if picture.url and not download:
             # The URL dies within the hour, so no browser may remember where it led.
             return RedirectResponse(picture.url, 307, headers={"Cache-Control": "no-store"})
@@ -54,5 +54,5 @@ class Images:
         if download:
             name = f"{job_id}_{index}{Path(picture.key).suffix}"
             headers["Content-Disposition"] = f'attachment; filename="{name}"'
-        with self._studio.open_image(picture) as stream:
+        with self._studio.pictures.open(picture) as stream:
             return Response(stream.read(), media_type=picture.content_type, headers=headers)

@@ -77,12 +77,12 @@ class Acts:
 
     def _request_of(self, data: dict[str, str]) -> GenerationRequest:
         """The request that paints one picture of a generation alone."""
-        card = self.studio.card(data["id"], int(data["index"]))
+        card = self.studio.pictures.card(data["id"], int(data["index"]))
         return card.generation.request.model_copy(update={"seed": card.image.seed, "num_images": 1})
 
     def compare(self, desk: Desk, data: dict[str, str]) -> Changes:
         """Paint the same picture without LoRA, or find it where it was painted before."""
-        card = self.studio.card(data["id"], int(data["index"]))
+        card = self.studio.pictures.card(data["id"], int(data["index"]))
         key = f"compare/{card.generation.id}/{card.image.index}"
         twin = self.studio.submit(_twin(card), key)
         if twin.status in (Status.failed, Status.cancelled):
@@ -104,7 +104,7 @@ class Acts:
         return self.show(desk)
 
     def undo(self, desk: Desk, data: dict[str, str]) -> Changes:
-        desk.show(self.studio.restore(data["id"]).id)
+        desk.show(self.studio.pictures.restore(data["id"]).id)
         return self.show(desk)
 
     def again(self, desk: Desk, data: dict[str, str]) -> Changes:
@@ -112,7 +112,7 @@ class Acts:
         return self.show(desk)
 
     def open(self, desk: Desk, data: dict[str, str]) -> Changes:
-        card = self.studio.card(data["id"], int(data["index"]))
+        card = self.studio.pictures.card(data["id"], int(data["index"]))
         desk.show(card.generation.id, card.image.index)
         return self.show(desk)
 

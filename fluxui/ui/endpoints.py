@@ -150,7 +150,7 @@ class Endpoints:
         """Records, newest first; `cursor` of the answer asks for those after."""
         with _said():
             query = Query(words=q, model_id=model_id, status=_status(status))
-            page = self.studio.page(query, cursor, min(max(limit, 1), 200))
+            page = self.studio.pictures.page(query, cursor, min(max(limit, 1), 200))
             return {
                 "generations": [self._record(one) for one in page.generations],
                 "cursor": page.cursor,
@@ -196,13 +196,13 @@ class Endpoints:
         return [self._file(generation, image.index) for image in generation.images]
 
     def _file(self, generation: Generation, index: int) -> str:
-        with self.studio.open_image(self.studio.image(generation.id, index)) as stream:
+        with self.studio.pictures.open(self.studio.pictures.image(generation.id, index)) as stream:
             name = f"{generation.id}_{index}.png"
             return str(save_bytes_to_cache(stream.read(), name, get_upload_folder()))
 
     def _record(self, generation: Generation) -> dict[str, Any]:
         """What is kept of a generation, with fresh URLs and the progress."""
-        cards = [self.studio.card(generation.id, one.index) for one in generation.images]
+        cards = [self.studio.pictures.card(generation.id, one.index) for one in generation.images]
         progress = self.studio.progress(generation.id)
         record = generation.record()
         del record["idempotency_key"], record["visitor"]

@@ -169,7 +169,7 @@ class Gallery:
         return {}
 
     def _undo(self, desk: Desk, data: dict[str, str]) -> Changes:
-        self.studio.restore(data["id"])
+        self.studio.pictures.restore(data["id"])
         return self._show(desk)
 
     def _clear(self, desk: Desk, data: dict[str, str]) -> Changes:
@@ -178,7 +178,7 @@ class Gallery:
     # What is shown
 
     def _page(self, desk: Desk) -> GalleryPage:
-        return self.studio.gallery(desk.gallery.query, desk.gallery.stack[-1][0])
+        return self.studio.pictures.gallery(desk.gallery.query, desk.gallery.stack[-1][0])
 
     def _choices(self) -> list[tuple[str, str]]:
         return [("Any LoRA", ""), *((one.name, one.model_id) for one in self.studio.loras())]
@@ -201,7 +201,7 @@ class Gallery:
         if desk.gallery.shown is None:
             return None
         try:
-            return self.studio.card(*desk.gallery.shown)
+            return self.studio.pictures.card(*desk.gallery.shown)
         except NotFound as error:
             desk.gallery.shown, desk.gallery.notice = None, said(error.message)
             return None

@@ -208,7 +208,7 @@ class Generate:
         """The seed of the framed picture, or else of the newest one."""
         if shown := self._shown(desk):
             return str(shown.request.seeds()[desk.index - 1])
-        newest = self.studio.page(limit=1).generations
+        newest = self.studio.pictures.page(limit=1).generations
         return str(newest[0].request.seed) if newest else ""
 
     def speak(self, desk: Desk, language: str) -> Any:
@@ -262,8 +262,8 @@ class Generate:
         if not now.status.ended:
             return stage.running(now, progress, desk.notice)
         if desk.twin and now.status is Status.completed:
-            shown = self.studio.card(desk.shown, desk.index)
-            return stage.compare(shown, self.studio.card(desk.twin, 1), desk.notice)
+            shown = self.studio.pictures.card(desk.shown, desk.index)
+            return stage.compare(shown, self.studio.pictures.card(desk.twin, 1), desk.notice)
         if now.status is not Status.completed:
             desk.notice = desk.notice or stage.ended_badly(now)
         if desk.twin:
@@ -272,18 +272,18 @@ class Generate:
         return self._result(desk, now) if now.images else self._lately(desk)
 
     def _result(self, desk: Desk, generation: Generation) -> str:
-        cards = [self.studio.card(generation.id, one.index) for one in generation.images]
+        cards = [self.studio.pictures.card(generation.id, one.index) for one in generation.images]
         shown = next((card for card in cards if card.image.index == desk.index), cards[0])
         return stage.result(cards, shown, self.acts.compare_words(shown), desk.notice)
 
     def _idle(self, desk: Desk) -> str:
         base = self.studio.base_model
-        if base.paints and not self.studio.gallery().total:
+        if base.paints and not self.studio.pictures.gallery().total:
             return stage.first_run(base.paints, examples(), desk.notice)
         return self._lately(desk)
 
     def _lately(self, desk: Desk) -> str:
-        page = self.studio.gallery()
+        page = self.studio.pictures.gallery()
         return stage.lately(page.cards[:LATELY], page.total, desk.notice)
 
     def _code(self, desk: Desk, generation: Generation) -> Any:

@@ -233,7 +233,7 @@ class Loras:
 
     def _detail(self, desk: Desk) -> Changes:
         lora = self._listed(desk.lora)
-        pictures = self.studio.gallery(Query(model_id=lora.model_id))
+        pictures = self.studio.pictures.gallery(Query(model_id=lora.model_id))
         return {
             self.list: gr.update(visible="hidden"),
             self.detail: gr.update(visible=True),

@@ -105,7 +105,7 @@ def test_a_bad_value_is_named_and_nothing_is_queued(
     )
     assert_refused(answer, 422, "invalid_request")
     assert named in answer.json()["message"]
-    assert studio.page().total == 0
+    assert studio.pictures.page().total == 0
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b'{"prompt": "a', b"\xff\xfe", b"[" * 100_000])
@@ -121,7 +121,7 @@ def test_a_body_that_is_no_json(client: TestClient, content: bytes) -> None:
 def test_an_unknown_lora_is_404(client: TestClient, studio: Studio) -> None:
     answer = client.post("/api/generate/image", json={**PROMPT, "model_id": "nobody/none"})
     assert_refused(answer, 404, "lora_not_found")
-    assert studio.page().total == 0
+    assert studio.pictures.page().total == 0
 
 
 def test_a_lora_of_another_base_family_is_refused(
@@ -132,7 +132,7 @@ def test_a_lora_of_another_base_family_is_refused(
     write(folder, stranger_bytes)
     answer = client.post("/api/generate/image", json={**PROMPT, "model_id": "sdxl"})
     assert_refused(answer, 422, "lora_misfit")
-    assert studio.page().total == 0
+    assert studio.pictures.page().total == 0
 
 
 def test_the_same_key_is_one_job(client: TestClient, studio: Studio) -> None:
@@ -142,7 +142,7 @@ def test_the_same_key_is_one_job(client: TestClient, studio: Studio) -> None:
     assert first.json()["id"] == again.json()["id"]
     other = client.post("/api/generate/image", json={"prompt": "a cat"}, headers=key)
     assert_refused(other, 409, "idempotency_conflict")
-    assert studio.page().total == 1
+    assert studio.pictures.page().total == 1
     long = client.post("/api/generate/image", json=PROMPT, headers={"Idempotency-Key": "x" * 201})
     assert_refused(long, 422, "invalid_request")
 
@@ -164,7 +164,7 @@ def test_a_full_queue_says_when_to_come_back(
     assert refused
     assert_refused(refused[0], 429, "queue_full")
     assert int(refused[0].headers["retry-after"]) > 0
-    assert studio.page().total == len(answers) - len(refused)
+    assert studio.pictures.page().total == len(answers) - len(refused)
     for generation in studio.jobs()[1:]:
         studio.cancel(generation.id)
 

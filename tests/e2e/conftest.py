@@ -108,7 +108,7 @@ def empty(studio: Studio) -> None:
     while studio.jobs() and time.monotonic() < until:
         for job in studio.jobs():
             studio.delete(job.id)
-    for generation in studio.page(limit=1000).generations:
+    for generation in studio.pictures.page(limit=1000).generations:
         studio.delete(generation.id)
 
 

@@ -45,7 +45,7 @@ def test_prompt_to_picture_to_gallery_and_back(open_page: OpenPage, app: App) ->
     page.locator("#stage .fx-shot").nth(1).click()
     expect(page.locator("#stage .fx-shot").nth(1)).to_have_attribute("aria-current", "true")
     picture_is_there(page, "#stage .fx-frame img")
-    made = app.studio.page().generations[0]
+    made = app.studio.pictures.page().generations[0]
     assert (made.request.width, made.request.height) == (176, 96)
     assert made.painted == "dot art, a yellow castle"
 
@@ -79,7 +79,7 @@ def test_ctrl_enter_generates_and_the_seed_can_be_used_again(open_page: OpenPage
     page.get_by_label("Prompt", exact=True).fill("a boat")
     page.get_by_label("Prompt", exact=True).press("Control+Enter")
     wait_until_done(page)
-    seed = app.studio.page().generations[0].request.seed
+    seed = app.studio.pictures.page().generations[0].request.seed
     page.locator("#reuse").click()
     expect(page.get_by_label("Seed", exact=True)).to_have_value(str(seed))
     page.locator("#dice").click()
@@ -98,7 +98,7 @@ def test_a_reload_finds_the_picture_that_is_being_painted(open_page: OpenPage, a
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("a slow lighthouse")
     pipeline_of(app).gate.set()
     wait_until_done(page)
-    assert len(app.studio.page().generations) == 1
+    assert len(app.studio.pictures.page().generations) == 1
 
 
 def test_the_link_of_a_picture_opens_it(open_page: OpenPage, app: App) -> None:
@@ -110,7 +110,7 @@ def test_the_link_of_a_picture_opens_it(open_page: OpenPage, app: App) -> None:
     first.get_by_role("button", name="Copy link").click()
     expect(first.get_by_role("button", name="Link copied")).to_be_visible()
     link = first.evaluate("navigator.clipboard.readText()")
-    assert link.startswith(f"{app.url}/?job={app.studio.page().generations[0].id}")
+    assert link.startswith(f"{app.url}/?job={app.studio.pictures.page().generations[0].id}")
     page = open_page(link.removeprefix(f"{app.url}/"))
     wait_until_done(page)
     expect(page.locator("#stage .fx-shot").nth(1)).to_have_attribute("aria-current", "true")
@@ -146,13 +146,13 @@ def test_compare_paints_the_same_picture_without_the_lora(open_page: OpenPage, a
     for _ in range(10):
         slider.press("ArrowLeft")
     expect(page.locator(".fx-compare")).to_have_attribute("style", re.compile(r"--x: ?40%"))
-    twin, first = app.studio.page().generations
+    twin, first = app.studio.pictures.page().generations
     assert twin.request.loras == ()
     assert (twin.painted, twin.request.seed) == (first.painted, first.request.seed)
     act(page, "#stage", "back")
     act(page, "#stage", "compare")
     expect(page.locator(".fx-compare")).to_be_visible()
-    assert len(app.studio.page().generations) == 2  # the twin was there already
+    assert len(app.studio.pictures.page().generations) == 2  # the twin was there already
 
 
 def test_none_takes_every_lora_away(open_page: OpenPage, app: App) -> None:
@@ -165,7 +165,7 @@ def test_none_takes_every_lora_away(open_page: OpenPage, app: App) -> None:
     page.get_by_role("button", name="Remove Dot art").click()
     expect(page.locator("#lora-1")).to_be_hidden()
     paint(page, "a plain castle")
-    assert app.studio.page().generations[0].request.loras == ()
+    assert app.studio.pictures.page().generations[0].request.loras == ()
 
 
 def test_what_is_wrong_is_said_before_anything_is_queued(open_page: OpenPage, app: App) -> None:
@@ -181,7 +181,7 @@ def test_what_is_wrong_is_said_before_anything_is_queued(open_page: OpenPage, ap
     page.get_by_label("Width").fill("100")
     page.get_by_label("Width").blur()
     expect(page.locator("#eta")).to_contain_text("width should be a multiple of 16")
-    assert app.studio.page().total == 0
+    assert app.studio.pictures.page().total == 0
 
 
 def test_vary_paints_at_once_with_another_seed(open_page: OpenPage, app: App) -> None:
@@ -189,10 +189,10 @@ def test_vary_paints_at_once_with_another_seed(open_page: OpenPage, app: App) ->
     paint(page, "a house")
     act(page, "#stage", "vary")
     expect(page.locator("#stage")).not_to_contain_text(
-        str(app.studio.page().generations[-1].request.seed)
+        str(app.studio.pictures.page().generations[-1].request.seed)
     )
     wait_until_done(page)
-    newer, older = app.studio.page().generations
+    newer, older = app.studio.pictures.page().generations
     assert newer.request.prompt == older.request.prompt
     assert newer.request.seed != older.request.seed
 
@@ -231,7 +231,7 @@ def test_a_click_on_an_example_fills_the_form_and_starts_nothing(
     expect(page.get_by_label("Prompt", exact=True)).not_to_have_value("")
     expect(page.get_by_label("Seed", exact=True)).not_to_have_value("")
     expect(page.locator("#lora-1")).to_be_visible()
-    assert app.studio.page().total == 0
+    assert app.studio.pictures.page().total == 0
     act(page, "#stage", "system")
     expect(page.locator("#s-model")).to_contain_text("FLUXUI_BASE_MODEL=flux1-dev")
 

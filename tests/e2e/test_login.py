@@ -49,7 +49,7 @@ def test_another_site_can_neither_read_nor_write(browser: Browser, tmp_path: Pat
         write = """url => fetch(url, {method: 'POST', mode: 'no-cors', credentials: 'include',
             body: '{"prompt": "evil"}'}).then(a => a.type, e => `${e}`)"""
         page.evaluate(write, f"{url}image")
-        assert app.studio.page().total == 0
+        assert app.studio.pictures.page().total == 0
         context.close()
 
 
@@ -69,7 +69,7 @@ def test_guests_of_one_page_do_not_see_each_other(browser: Browser, tmp_path: Pa
             page.get_by_label("Password", exact=True).fill(password)
             page.get_by_role("button", name="Open", exact=True).click()
         paint(one, "a secret boat")
-        [generation] = app.studio.page().generations
+        [generation] = app.studio.pictures.page().generations
         one.reload()
         picture_is_there(one, "#stage .fx-frame img")
         for page in (other, owner):

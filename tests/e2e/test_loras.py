@@ -30,7 +30,7 @@ def test_import_edit_use_and_delete(open_page: OpenPage, app: App, lora_path: Pa
     act(page, "#l-nav", "with")
     expect(page.locator("#lora-1-head")).to_contain_text("adds “ink, thin lines”")
     paint(page, "a harbour")
-    assert app.studio.page().generations[0].painted == "ink, thin lines, a harbour"
+    assert app.studio.pictures.page().generations[0].painted == "ink, thin lines, a harbour"
 
     open_tab(page, "LoRAs")
     expect(page.locator("#l-made .fx-thumb")).to_have_count(1)

@@ -26,11 +26,12 @@ from fluxui import images
 from fluxui.generation import Generation, Status
 from fluxui.history import Query, journal
 from fluxui.history.tiny import TinyHistory
+from fluxui.opening import assemble
 from fluxui.pipeline import Painting, Step
 from fluxui.request import GenerationForm
 from fluxui.settings import Settings
 from fluxui.storage.local import LocalStorage
-from fluxui.studio import Studio, assemble
+from fluxui.studio import Studio
 from tests.conftest import FakePipeline
 
 QUEUE = 20
@@ -151,14 +152,14 @@ def work(studio: Studio, key: str) -> None:
         values = {"prompt": f"picture {key}", "seed": random.randrange(2**32)}
         form = GenerationForm.parse({**values, "num_inference_steps": STEPS, "num_images": 2})
         say(f"done submit {studio.submit(form, key).id}")
-    elif done := studio.page(Query(status=Status.completed), limit=5).generations:
+    elif done := studio.pictures.page(Query(status=Status.completed), limit=5).generations:
         job_id = random.choice(done).id
         say(f"begin delete {job_id}")
         studio.delete(job_id)
         say(f"done delete {job_id}")
         if random.random() < 0.8:
             say(f"begin restore {job_id}")
-            studio.restore(job_id)
+            studio.pictures.restore(job_id)
             say(f"done restore {job_id}")
     time.sleep(0.005)
 

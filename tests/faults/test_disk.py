@@ -97,7 +97,9 @@ def assert_all_completed(studio: Studio, accepted: list[Generation], settings: S
         done = wait(studio, one.id)
         assert (done.status, done.attempts) == (Status.completed, 1), done.error
         assert (settings.data_dir / done.images[0].key).stat().st_size == done.images[0].bytes
-    assert [one.id for one in studio.page().generations] == [one.id for one in reversed(accepted)]
+    assert [one.id for one in studio.pictures.page().generations] == [
+        one.id for one in reversed(accepted)
+    ]
 
 
 def test_a_full_disk_while_admitting(
@@ -113,10 +115,12 @@ def test_a_full_disk_while_admitting(
             assert answer.json()["message"] == "The disk is full: the history took no more."
             with pytest.raises(StorageFull):
                 studio.cancel(accepted[2].id)
-            assert studio.page().total == len(studio.jobs()) == 3
+            assert studio.pictures.page().total == len(studio.jobs()) == 3
         assert client.post("/api/generate/image", json=body).status_code == 202
     pipeline.gate.set()
-    assert_all_completed(studio, [*accepted, studio.page(limit=1).generations[0]], settings)
+    assert_all_completed(
+        studio, [*accepted, studio.pictures.page(limit=1).generations[0]], settings
+    )
 
 
 def test_a_full_disk_before_anything_runs(

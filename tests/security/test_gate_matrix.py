@@ -73,7 +73,7 @@ def test_another_site_gets_nothing_with_the_owners_login(
 
 
 def test_nothing_was_changed_by_all_that(live: App) -> None:
-    assert live.studio.page().total == 0
+    assert live.studio.pictures.page().total == 0
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/config", "/api/health"])

@@ -12,9 +12,10 @@ import pytest
 
 from fluxui.errors import StorageRefused
 from fluxui.generation import Generation, Status
+from fluxui.opening import open_studio
 from fluxui.settings import Settings
 from fluxui.storage import record_key
-from fluxui.studio import Studio, open_studio
+from fluxui.studio import Studio
 from tests.conftest import FakePipeline, paint
 from tests.storage.servers import FaultyLine, S3Server
 
@@ -42,7 +43,7 @@ def test_a_picture_is_in_the_bucket_and_its_url_opens_without_us(
 ) -> None:
     done = paint(studio, num_images=2)
     assert done.status is Status.completed
-    (second, first) = sorted(studio.gallery().cards, key=lambda card: -card.image.index)
+    (second, first) = sorted(studio.pictures.gallery().cards, key=lambda card: -card.image.index)
     for card in (first, second):
         assert card.url.startswith(server.endpoint)
         answer = httpx.get(card.url)
@@ -56,16 +57,16 @@ def test_a_picture_is_in_the_bucket_and_its_url_opens_without_us(
 
 def test_delete_and_undo_in_the_bucket(studio: Studio, server: S3Server) -> None:
     done = paint(studio)
-    url = studio.gallery().cards[0].url
+    url = studio.pictures.gallery().cards[0].url
     studio.delete(done.id)
     assert httpx.get(url).status_code in (403, 404)  # moto says 403
-    assert studio.restore(done.id) == done
-    assert httpx.get(studio.gallery().cards[0].url).status_code == 200
+    assert studio.pictures.restore(done.id) == done
+    assert httpx.get(studio.pictures.gallery().cards[0].url).status_code == 200
 
 
 def test_the_links_of_the_history_hold_no_signature(studio: Studio) -> None:
     done = paint(studio)
-    studio.gallery()
+    studio.pictures.gallery()
     assert "X-Amz" not in json.dumps(studio.get(done.id).record())
 
 
@@ -100,9 +101,9 @@ def test_a_picture_painted_while_the_bucket_is_away_is_kept_shown_and_sent(
     done = paint(studio)
     assert done.status is Status.completed
     assert studio.system().storage.waiting == 3
-    (card,) = studio.gallery().cards
+    (card,) = studio.pictures.gallery().cards
     assert card.url == f"api/images/{done.id}/1"
-    with studio.open_image(studio.image(done.id, 1)) as stream:
+    with studio.pictures.open(studio.pictures.image(done.id, 1)) as stream:
         assert len(stream.read()) == done.images[0].bytes
 
     line.mode = "pass"
@@ -110,6 +111,6 @@ def test_a_picture_painted_while_the_bucket_is_away_is_kept_shown_and_sent(
     while studio.system().storage.waiting:
         assert time.monotonic() < until
         time.sleep(0.05)
-    (card,) = studio.gallery().cards
+    (card,) = studio.pictures.gallery().cards
     assert httpx.get(card.url).status_code == 200
     studio.close()

@@ -74,7 +74,7 @@ def test_generate_image_gives_files_and_the_record(client: Client, app: App) -> 
     files, record = call(client, "generate_image", prompt="a boat", num_images=2, seed=2**64 - 1)
     kept = app.studio.get(record["id"])
     for index, file in enumerate(files, start=1):
-        with app.studio.open_image(app.studio.image(kept.id, index)) as stream:
+        with app.studio.pictures.open(app.studio.pictures.image(kept.id, index)) as stream:
             assert Path(file).read_bytes() == stream.read()
     assert len(files) == 2
     assert record["request"]["seed"] == 2**64 - 1
@@ -101,7 +101,7 @@ def test_progress_reaches_the_client_and_cancel_stops_the_work(client: Client, a
         assert time.monotonic() < until
         time.sleep(0.05)
     job.cancel()
-    generation = app.studio.page(limit=1).generations[0]
+    generation = app.studio.pictures.page(limit=1).generations[0]
     assert generation.status is Status.cancelled
     assert 0 < (generation.stopped_at or 0) < 90
     pipeline_of(app).step_seconds = 0.0
@@ -155,10 +155,10 @@ def test_models_are_told_with_their_fit(client: Client) -> None:
 def test_a_bad_value_is_a_sentence_and_nothing_is_queued(
     client: Client, app: App, name: str, values: dict[str, Any], words: str
 ) -> None:
-    before = app.studio.page().total
+    before = app.studio.pictures.page().total
     with pytest.raises(AppError, match=words):
         call(client, name, **{"prompt": "a boat", **values})
-    assert app.studio.page().total == before
+    assert app.studio.pictures.page().total == before
 
 
 def test_what_fails_while_painting_is_said(client: Client, app: App) -> None:

@@ -1,0 +1,57 @@
+"""Where a studio is put together: which storage, which history, which queue. Nothing else knows."""
+
+from __future__ import annotations
+
+import logging
+
+from fluxui.errors import StorageUnavailable
+from fluxui.history import History
+from fluxui.history.tiny import TinyHistory
+from fluxui.loras.library import Library
+from fluxui.pipeline import Pipeline, get_pipeline
+from fluxui.queue.local import LocalQueue
+from fluxui.settings import Settings
+from fluxui.storage import Storage
+from fluxui.storage.local import LocalStorage
+from fluxui.storage.s3 import S3Storage
+from fluxui.storage.spool import SpooledStorage
+from fluxui.studio import Studio
+from fluxui.waiting import left_over
+from fluxui.webhook import choose_webhook
+from fluxui.worker import Worker
+
+log = logging.getLogger(__name__)
+
+
+def open_studio(settings: Settings) -> Studio:
+    """Put the organs together, and take up the work that the last process left.
+
+    Raises ConfigurationError, StorageRefused, HistoryLocked.
+    """
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    storage = _open_storage(settings)
+    history = TinyHistory(settings.data_dir / "history.json")
+    pipeline = get_pipeline(settings)
+    return assemble(settings, pipeline, storage, history)
+
+
+def assemble(settings: Settings, pipeline: Pipeline, storage: Storage, history: History) -> Studio:
+    """A studio around the given organs, with the queue of this process."""
+    library = Library(storage, settings.data_dir / "cache", pipeline.base_model)
+    worker = Worker(pipeline, library, storage, history, choose_webhook(settings))
+    resume = left_over(pipeline.base_model.id, history)
+    size, size_each = settings.queue_size, settings.visitor_queue_size
+    queue = LocalQueue(worker.run, worker.prepare, size, resume, size_each)
+    return Studio(settings, pipeline, library, storage, history, queue)
+
+
+def _open_storage(settings: Settings) -> Storage:
+    if not settings.s3_bucket_name:
+        return LocalStorage(settings.data_dir)
+    bucket = S3Storage(settings)
+    try:
+        bucket.check()
+    except StorageUnavailable as error:
+        # It may come back while we run: pictures wait for it in the spool.
+        log.warning("%s %s", error.message, error.hint)
+    return SpooledStorage(bucket, settings.data_dir / "spool")
