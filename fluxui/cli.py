@@ -11,6 +11,7 @@ import asyncio
 import shutil
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from fluxui.history import Query
 from fluxui.loras.library import Lora
 from fluxui.opening import open_studio
 from fluxui.queue import Phase
+from fluxui.rebuild import Rebuilding
 from fluxui.request import DEFAULT_WEIGHT, GenerationForm, invalid_request
 from fluxui.settings import Settings
 from fluxui.studio import Studio
@@ -86,6 +88,15 @@ def _parser() -> argparse.ArgumentParser:
     history = _group(commands, "history", "what was asked for")
     _history_flags(_command(history, "list", "newest first", _list_history))
     _command(history, "show", "all about one", _show_history).add_argument("job_id")
+    _command(history, "rebuild", "take in what only the storage has", _rebuild_history)
+    _command(history, "verify", "compare with the storage", _verify_history).add_argument(
+        "--repair", action="store_true", help="make both agree; nothing is lost by it"
+    )
+    for name, told, call in (
+        ("export", "every record as JSON lines", _export_history),
+        ("import", "take in such lines", _import_history),
+    ):
+        _command(history, name, told, call).add_argument("file", type=Path)
     _command(commands, "doctor", "what this machine has, and what is missing", None)
     return parser
 
@@ -281,4 +292,62 @@ def _short(generation: Generation) -> str:
 
 def _show_history(studio: Studio, given: argparse.Namespace) -> int:
     print(studio.get(given.job_id).model_dump_json(indent=1))
+    return 0
+
+
+def _rebuild_history(studio: Studio, given: argparse.Namespace) -> int:
+    told = _following(studio)
+    print(f"{told.added:,} of {told.lacking:,} that the history lacked were added.")
+    for sentence in told.sentences():
+        print(sentence)
+    return 0
+
+
+def _following(studio: Studio) -> Rebuilding:
+    """Rebuild, and show on stderr how far it is."""
+    with ThreadPoolExecutor(1) as pool:
+        ending = pool.submit(studio.upkeep.rebuild)
+        while not wait([ending], timeout=1).done:
+            now = studio.upkeep.rebuilding
+            if now.lacking and sys.stderr.isatty():
+                print(f"\r\033[K{now.read:,} of {now.lacking:,} read", end="", file=sys.stderr)
+        if sys.stderr.isatty():
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+        return ending.result()
+
+
+def _verify_history(studio: Studio, given: argparse.Namespace) -> int:
+    found = studio.upkeep.verify()
+    print(f"{found.records:,} records with pictures, {found.outputs:,} outputs in the storage.")
+    for sentence in found.sentences():
+        print(sentence)
+    if found.fine:
+        print("They agree.")
+        return 0
+    if not given.repair:
+        print("Nothing was changed: python -m fluxui history verify --repair", file=sys.stderr)
+        return 1
+    aside = studio.upkeep.repair(found)
+    print("Repaired." + (f" The records that went are in {aside}." if aside else ""))
+    return 0
+
+
+def _export_history(studio: Studio, given: argparse.Namespace) -> int:
+    try:
+        with given.file.open("w", encoding="utf-8") as file:
+            count = sum(1 for line in studio.upkeep.export_lines() if file.write(line))
+    except OSError as error:
+        raise ConfigurationError(f"{given.file} could not be written: {error.strerror}.") from None
+    print(f"{count:,} records were written.")
+    return 0
+
+
+def _import_history(studio: Studio, given: argparse.Namespace) -> int:
+    if not given.file.is_file():
+        raise InvalidRequest(f"There is no file {given.file}.")
+    with given.file.open("rb") as file:
+        told = studio.upkeep.import_lines(file)
+    print(f"{told.added:,} records were added.")
+    for sentence in told.sentences():
+        print(sentence)
     return 0

@@ -6,6 +6,7 @@ A generation is frozen; `advance` gives the next one. What is kept is what stand
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import datetime, timezone
 from enum import Enum
@@ -44,7 +45,10 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 
 
 class Image(BaseModel):
-    """One output. `index` counts from 1; `bytes` is the size of the file."""
+    """One output. `index` counts from 1; `bytes` is the size of the file.
+
+    Only `favourite` may change once it is kept.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -56,6 +60,7 @@ class Image(BaseModel):
     height: int
     bytes: int
     sha256: str
+    favourite: bool = False
 
 
 class LoraUse(BaseModel):
@@ -84,7 +89,8 @@ class Failure(BaseModel):
 class Generation(BaseModel):
     """The record of one request. `prompt` as typed is in `request`; `painted` is what ran.
 
-    `visitor` is the mark of who asked, "" for the owner of the machine.
+    `visitor` is the mark of who asked, "" for the owner of the machine; `tags` are words that
+    people put to it afterwards.
     """
 
     model_config = ConfigDict(frozen=True, protected_namespaces=())
@@ -103,6 +109,7 @@ class Generation(BaseModel):
     seconds: float | None = None
     idempotency_key: str = ""
     visitor: str = ""
+    tags: tuple[str, ...] = ()
     created_at: datetime = Field(default_factory=now)
     started_at: datetime | None = None
     completed_at: datetime | None = None
@@ -126,6 +133,10 @@ class Generation(BaseModel):
     def record(self) -> dict[str, Any]:
         """Plain JSON values; `Generation.model_validate(record)` gives an equal generation."""
         return self.model_dump(mode="json")
+
+    def record_file(self) -> bytes:
+        """The record as it lies beside the pictures."""
+        return json.dumps(self.record(), indent=1).encode()
 
 
 def add_trigger_words(prompt: str, trigger_words: tuple[str, ...]) -> tuple[tuple[str, ...], str]:

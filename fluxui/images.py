@@ -20,6 +20,7 @@ from fluxui.errors import InvalidRequest
 THUMBNAIL = 384  # pixels, the longer side
 MAX_PIXELS = 40_000_000
 KEYWORD = "fluxui"
+FORMATS = ("PNG",)
 
 
 def encode(pixels: bytes, width: int, height: int, settings: Mapping[str, Any]) -> bytes:
@@ -62,6 +63,18 @@ def thumbnail(pixels: bytes, width: int, height: int) -> bytes:
     file = io.BytesIO()
     picture.save(file, "WEBP", quality=82, method=2)
     return file.getvalue()
+
+
+def thumbnail_of(content: bytes) -> bytes:
+    """The same, of a file that `encode` made. Raises InvalidRequest for what is no picture."""
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise InvalidRequest("This picture is larger than 40 megapixels.")
+            pixels = picture.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        raise InvalidRequest("This is not a picture that can be read.") from None
+    return thumbnail(pixels.tobytes(), *pixels.size)
 
 
 def _parameters(settings: Mapping[str, Any]) -> str:

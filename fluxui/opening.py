@@ -31,8 +31,12 @@ def open_studio(settings: Settings) -> Studio:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     storage = _open_storage(settings)
     history = TinyHistory(settings.data_dir / "history.json")
-    pipeline = get_pipeline(settings)
-    return assemble(settings, pipeline, storage, history)
+    if history.set_aside:
+        log.warning("The history was damaged. It is kept as %s.", history.set_aside.name)
+    studio = assemble(settings, get_pipeline(settings), storage, history)
+    if history.incomplete:
+        studio.upkeep.start_rebuild()
+    return studio
 
 
 def assemble(settings: Settings, pipeline: Pipeline, storage: Storage, history: History) -> Studio:

@@ -36,6 +36,7 @@ from fluxui.settings import Settings
 from fluxui.storage import Storage
 from fluxui.storage.spool import SpooledStorage
 from fluxui.system import System, queue_facts, storage_facts, versions
+from fluxui.upkeep import Upkeep
 from fluxui.visitor import OWNER, Who
 from fluxui.waiting import ticket
 from fluxui.watch import Moment, Watch
@@ -67,6 +68,7 @@ class Studio:
         self._queue = queue
         self._watch = Watch(pipeline.base_model.id, history, queue)
         self._quota = Quota(settings)
+        self.upkeep = Upkeep(storage, history, settings.data_dir)
         self._admission = threading.Lock()
         self._started = time.monotonic()
         self._for(lambda: OWNER)
@@ -279,6 +281,16 @@ class Studio:
 
     # The machine
 
+    def owned(self) -> bool:
+        """Whether it is the owner who asks."""
+        return self._who().owner
+
+    def rebuild_history(self) -> None:
+        """Look in the storage for what the history lacks, behind the page. Raises Forbidden."""
+        if not self.owned():
+            raise Forbidden("Only the owner of this fluxui rebuilds its history.")
+        self.upkeep.start_rebuild()
+
     def system(self) -> System:
         """Plain facts for the System tab, `/api/health` and the doctor."""
         return System(
@@ -301,6 +313,7 @@ class Studio:
     def close(self) -> None:
         """End within a step. What still runs then is for the next process, as if it had waited."""
         self._queue.close()
+        self.upkeep.close()
         with suppress(StorageFull, HistoryReadOnly):  # it counts as an attempt then
             for generation in self._history.unfinished():
                 if generation.status is Status.running:

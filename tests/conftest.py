@@ -88,6 +88,20 @@ def studio(settings: Settings, pipeline: FakePipeline) -> Iterator[Studio]:
     studio.close()
 
 
+@pytest.fixture
+def storage(settings: Settings) -> LocalStorage:
+    """Where the studio keeps its pictures."""
+    return LocalStorage(settings.data_dir)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[TinyHistory]:
+    """Another history than the studio's, which knows nothing yet."""
+    opened = TinyHistory(tmp_path / "fresh.json")
+    yield opened
+    opened.close()
+
+
 def make_studio(settings: Settings, pipeline: FakePipeline) -> Studio:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     storage = LocalStorage(settings.data_dir)

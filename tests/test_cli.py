@@ -198,3 +198,31 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert ended.value.code == 0
     told = capsys.readouterr().out
     assert all(name in told for name in ("serve", "generate", "loras", "history", "doctor"))
+
+
+def test_history_out_of_the_storage_and_into_a_file(
+    run: Any, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a boat", "a house"):
+        run("generate", name, "-o", str(tmp_path / "out.png"), "--steps", "1")
+    lines = tmp_path / "history.jsonl"
+    assert run("history", "export", str(lines)) == 0
+    (settings.data_dir / "history.json").unlink()
+    capsys.readouterr()
+    assert run("history", "rebuild") == 0
+    assert capsys.readouterr().out == "2 of 2 that the history lacked were added.\n"
+    assert run("history", "import", str(lines)) == 0
+    assert "0 records were added.\n2 left out that were here already." in capsys.readouterr().out
+    assert run("history", "verify") == 0
+    assert capsys.readouterr().out.endswith("They agree.\n")
+    next(settings.data_dir.glob("generated/*/*/*/*/image_1.png")).unlink()
+    assert run("history", "verify") == 1
+    assert "their pictures are gone" in capsys.readouterr().out
+    assert run("history", "verify", "--repair") == 0
+    assert "history.repaired.jsonl" in capsys.readouterr().out
+    assert len((settings.data_dir / "history.repaired.jsonl").read_text().splitlines()) == 1
+
+
+def test_history_import_without_the_file(run: Any, tmp_path: Path) -> None:
+    assert run("history", "import", str(tmp_path / "none.jsonl")) == 1
+    assert run("history", "export", str(tmp_path / "none" / "x.jsonl")) == 1

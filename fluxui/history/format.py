@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 Texts = dict[int, str]  # document id → its JSON
 Changes = Mapping[int, "str | None"]  # None: removed
+Seen = Callable[[str, int, Any], None]  # table, document id, document
 
 _MARK = b"\x1e"
 _DOCUMENT = re.compile(rb'"(\d+)": (\{.*\}),?')
@@ -76,63 +77,104 @@ def texts_of(data: Any) -> dict[str, Texts]:
     }
 
 
-def parse(data: bytes) -> Parsed:
-    """Everything that can be read; never raises."""
-    head, *records = data.split(_MARK)
-    tables, whole = _parse_head(head)
-    position = end = len(head)
+def unseen(table: str, doc_id: int, document: Any) -> None:
+    """Nobody looks at the documents while they are read."""
+
+
+def parse(data: bytes, seen: Seen = unseen) -> Parsed:
+    """Everything that can be read; never raises.
+
+    `seen` is told of each document in the order of the file, so that nobody has to parse it
+    again: a later one of the same id takes the place of the former, and one that was removed is
+    in the tables no more.
+    """
+    base = data.find(_MARK)
+    base = len(data) if base < 0 else base
+    tables, whole = _parse_head(data, base, seen)
+    position = end = base
     torn = False
-    for text in records:
+    while position < len(data):
+        following = data.find(_MARK, position + 1)
+        following = len(data) if following < 0 else following
         # What follows the line is no record: its mark was lost.
-        line, newline, rest = text.partition(b"\n")
+        line, newline, rest = data[position + 1 : following].partition(b"\n")
         change = _checked(line) if newline else None
         if change:
             whole = whole and not torn
-            table, documents = change
-            apply(tables.setdefault(table, {}), documents)
+            _apply(tables, *change, seen)
             end = position + len(_MARK) + len(line) + 1
         torn = torn or change is None or bool(rest)
-        position += len(_MARK) + len(text)
-    return Parsed(tables, len(head), end, whole)
+        position = following
+    return Parsed(tables, base, end, whole)
 
 
-def _parse_head(head: bytes) -> tuple[dict[str, Texts], bool]:
-    tables, whole = _parse_lines(head)
-    if whole or not head:
+def _apply(tables: dict[str, Texts], table: str, documents: Mapping[int, Any], seen: Seen) -> None:
+    changes: dict[int, str | None] = {}
+    for doc_id, document in documents.items():
+        changes[doc_id] = None if document is None else encode(document)
+        if document is not None:
+            seen(table, doc_id, document)
+    apply(tables.setdefault(table, {}), changes)
+
+
+def _parse_head(data: bytes, end: int, seen: Seen) -> tuple[dict[str, Texts], bool]:
+    tables, whole = _parse_lines(data, end, seen)
+    if whole or not end:
         return tables, True
     try:
-        return texts_of(json.loads(head)), True  # as stock TinyDB writes it
+        found = json.loads(data[:end])  # as stock TinyDB writes it
+        tables = texts_of(found)
     except (ValueError, RecursionError):
         return tables, False
+    for name, documents in found.items():
+        for doc_id, document in documents.items():
+            seen(name, int(doc_id), document)
+    return tables, True
 
 
-def _parse_lines(head: bytes) -> tuple[dict[str, Texts], bool]:
+def _parse_lines(data: bytes, end: int, seen: Seen) -> tuple[dict[str, Texts], bool]:
     """What `dump` wrote, a line at a time: faster than all at once, and damage stays local."""
     tables: dict[str, Texts] = {}
-    texts: Texts = {}
-    lines = head.rstrip(b"\n").split(b"\n")
-    whole = lines[-1] in _ENDS
-    for line in lines:
-        if (found := _DOCUMENT.fullmatch(line)) and _is_json(found[2]):
-            texts[int(found[1])] = found[2].decode()
+    name, texts, line = "", {}, b""
+    whole = True
+    for line in _lines(data, end):
+        found = _DOCUMENT.fullmatch(line)
+        if found and (read := _read(found[2])):
+            doc_id = int(found[1])
+            texts[doc_id] = read[0]
+            seen(name, doc_id, read[1])
         elif found := _TABLE.fullmatch(line):
-            texts = tables.setdefault(json.loads(found[1]), {})
+            name = json.loads(found[1])
+            texts = tables.setdefault(name, {})
         elif line not in _BETWEEN:
             whole = False
-    return tables, whole
+    return tables, whole and line in _ENDS
 
 
-def _is_json(text: bytes) -> bool:
+def _lines(data: bytes, end: int) -> Iterator[bytes]:
+    """Up to `end`, one at a time: a list of them all would be the file once more in memory."""
+    while end and data[end - 1 : end] == b"\n":
+        end -= 1
+    begin = 0
+    while begin <= end:
+        stop = data.find(b"\n", begin, end)
+        stop = end if stop < 0 else stop
+        yield data[begin:stop]
+        begin = stop + 1
+
+
+def _read(line: bytes) -> tuple[str, Any] | None:
+    """A document as text and parsed; None if it is damaged."""
     try:
-        json.loads(text)
+        text = line.decode()
+        return text, json.loads(text)
     except (ValueError, RecursionError):
-        return False
-    return True
+        return None
 
 
-def _checked(line: bytes) -> tuple[str, Changes] | None:
+def _checked(line: bytes) -> tuple[str, dict[int, Any]] | None:
     data = line[9:]
     if line[:9] != b"%08x " % zlib.crc32(data):
         return None
     table, documents = json.loads(data)
-    return table, {int(key): doc if doc is None else encode(doc) for key, doc in documents.items()}
+    return table, {int(key): document for key, document in documents.items()}

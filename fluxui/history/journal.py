@@ -23,7 +23,17 @@ from typing import IO, Any, NoReturn
 from tinydb.storages import Storage
 
 from fluxui.errors import HistoryLocked, HistoryReadOnly, StorageFull
-from fluxui.history.format import Changes, Texts, apply, dump, parse, record, texts_of
+from fluxui.history.format import (
+    Changes,
+    Seen,
+    Texts,
+    apply,
+    dump,
+    parse,
+    record,
+    texts_of,
+    unseen,
+)
 
 COMPACT_BYTES = 16 * 2**20
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -39,7 +49,8 @@ class JournalStorage(Storage):
     damaged file is copied to `set_aside` first, then everything readable in it is kept.
     """
 
-    def __init__(self, path: Path, compact_bytes: int = COMPACT_BYTES) -> None:
+    def __init__(self, path: Path, compact_bytes: int = COMPACT_BYTES, seen: Seen = unseen) -> None:
+        """`seen` is told of every document that is met while the file is read."""
         self.lock = threading.RLock()
         self.set_aside: Path | None = None
         self._path = path
@@ -51,7 +62,7 @@ class JournalStorage(Storage):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._held.enter_context(_lock(path.with_name(path.name + ".lock")))
-            self._load()
+            self._load(seen)
         except OSError as error:
             self._held.close()
             raise HistoryReadOnly(
@@ -69,9 +80,17 @@ class JournalStorage(Storage):
 
     def write(self, data: dict[str, dict[str, Any]]) -> None:
         """Replace everything."""
+        self._replace(texts_of(data))
+
+    def replace(self, table: str, texts: Texts) -> None:
+        """Replace one table, all of it or, if it raises StorageFull or HistoryReadOnly, nothing."""
+        with self.lock:
+            self._replace({**self._tables, table: texts})
+
+    def _replace(self, tables: dict[str, Texts]) -> None:
         with self.lock:
             self._writable()
-            before, self._tables = self._tables, texts_of(data)
+            before, self._tables = self._tables, tables
             try:
                 self._compact()
             except OSError as error:
@@ -120,11 +139,11 @@ class JournalStorage(Storage):
         if self._broken:
             raise HistoryReadOnly(self._broken)
 
-    def _load(self) -> None:
+    def _load(self, seen: Seen) -> None:
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         self._held.callback(lambda: os.close(self._fd))
         data = self._path.read_bytes()
-        found = parse(data)
+        found = parse(data, seen)
         self._tables, self._base, self._end = found.tables, found.base, found.end
         if not found.whole:
             self.set_aside = _copy_aside(self._path)

@@ -21,6 +21,18 @@ class JournalTable(Table):
 
     storage: JournalStorage
 
+    @property
+    def texts(self) -> Texts:
+        """The JSON of every document by its id, not to be changed."""
+        return self.storage.texts(self.name)
+
+    def replace(self, texts: Texts) -> None:
+        """All documents at once, by their ids. Raises StorageFull, HistoryReadOnly."""
+        with self.storage.lock:
+            self.storage.replace(self.name, texts)
+            self._next_id = None  # the next one follows the largest
+            self.clear_cache()
+
     def insert(self, document: Mapping[str, Any]) -> int:
         with self.storage.lock:
             return super().insert(document)
@@ -107,3 +119,6 @@ class JournalDatabase(TinyDB):
     """A TinyDB, to be opened with `storage=JournalStorage`."""
 
     table_class = JournalTable
+
+    def table(self, name: str, **kwargs: Any) -> JournalTable:
+        return cast(JournalTable, super().table(name, **kwargs))

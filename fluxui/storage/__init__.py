@@ -68,6 +68,9 @@ def check_key(key: str) -> None:
         raise ObjectNotFound(key[:MAX_NAME])
 
 
+PICTURE_SUFFIXES = frozenset({".png", ".webp", ".jpg"})
+
+
 def folder_of(generation: Generation) -> str:
     """`generated/2026/11/22/<job_id>/`, by the day of admission in UTC."""
     return f"{GENERATED}{generation.created_at:%Y/%m/%d}/{generation.id}/"

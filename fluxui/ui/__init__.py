@@ -95,4 +95,4 @@ class Page:
         return changes | (self.frame.go_to(tab) if tab in TABS else {})
 
     def _head(self) -> Any:
-        return head(self.studio.system())
+        return head(self.studio.system(), self.studio.upkeep.rebuilding)

@@ -14,12 +14,14 @@ import gradio as gr
 from fluxui.errors import FluxuiError, NotFound
 from fluxui.gallery import PAGE_SIZE, Card, GalleryPage
 from fluxui.history import Query
+from fluxui.rebuild import Rebuilding
 from fluxui.studio import Studio
 from fluxui.ui import html, stage
 from fluxui.ui.desk import Desk
 from fluxui.ui.events import QUIET, Changes
 from fluxui.ui.generate import Generate
 from fluxui.ui.html import button, esc
+from fluxui.ui.system import IDLE, rebuild_progress
 
 # Arrows in words where there is room.
 PREVIOUS = '‹<span class="fx-desktop">&nbsp;Previous</span>'
@@ -108,6 +110,7 @@ class Gallery:
             "delete": self._delete,
             "undo": self._undo,
             "clear": self._clear,
+            "rebuild": self._rebuild,
             "first": lambda desk, data: self.generate.frame.go_to("generate"),
         }
         desk.gallery.notice = ""
@@ -175,6 +178,11 @@ class Gallery:
     def _clear(self, desk: Desk, data: dict[str, str]) -> Changes:
         return {self.search: "", self.lora: gr.update(value="")} | self.filter(desk, "", "")
 
+    def _rebuild(self, desk: Desk, data: dict[str, str]) -> Changes:
+        self.studio.rebuild_history()
+        desk.gallery.notice = said("Looking in the storage.")
+        return self._show(desk)
+
     # What is shown
 
     def _page(self, desk: Desk) -> GalleryPage:
@@ -194,7 +202,9 @@ class Gallery:
         }
         if shown:
             return changes | {self.picture: self._detail(desk, page, shown)}
-        return changes | {self.bar: bar(desk, page), self.grid: grid(desk, page)}
+        rebuilding, owner = self.studio.upkeep.rebuilding, self.studio.owned()
+        grid_now = grid(desk, page, rebuilding, owner)
+        return changes | {self.bar: bar(desk, page), self.grid: grid_now}
 
     def _shown(self, desk: Desk) -> Card | None:
         """The picture of the detail; the list comes back if it was deleted elsewhere."""
@@ -244,12 +254,24 @@ def bar(desk: Desk, page: GalleryPage) -> str:
     return f'<div class="fx-row fx-spread fx-toolbar"><div class="fx-row">{left}</div>{pager}</div>'
 
 
-def grid(desk: Desk, page: GalleryPage) -> str:
+def grid(desk: Desk, page: GalleryPage, rebuilding: Rebuilding = IDLE, owner: bool = False) -> str:
+    """The pictures; above them that more of them come, while the history is rebuilt."""
+    if rebuilding.running and (rebuilding.lacking or rebuilding.waits):
+        words = rebuilding.waits or rebuild_progress(rebuilding)
+        note = html.notice("The history is being made whole.", words)
+        return f'<div class="fx-above">{note}</div>{_grid(desk, page, False)}'
+    return _grid(desk, page, owner)
+
+
+def _grid(desk: Desk, page: GalleryPage, owner: bool) -> str:
     if page.cards:
         return f'<div class="fx-grid">{"".join(map(stage.thumb, page.cards))}</div>'
     if desk.gallery.query == Query():
         words = "Everything you generate is kept here, with what is needed to repeat it."
-        return html.empty("No pictures yet.", words, button("first", "Generate the first one"))
+        first = button("first", "Generate the first one")
+        return html.empty(
+            "No pictures yet.", words, first + button("rebuild", "Look in the storage")
+        )
     asked = f" “{desk.gallery.query.words}”" if desk.gallery.query.words else " this filter"
     return html.empty(f"No picture matches{asked}.", "", button("clear", "Clear search"))
 

@@ -14,6 +14,7 @@ import gradio as gr
 from fluxui.errors import FluxuiError
 from fluxui.generation import Generation
 from fluxui.queue import Progress
+from fluxui.rebuild import Rebuilding
 from fluxui.studio import Studio
 from fluxui.system import StorageFacts
 from fluxui.system import System as Facts
@@ -33,6 +34,7 @@ DEVICE = {
     "threads": "Threads",
     "loras_in_memory": "LoRAs at hand",
 }
+IDLE = Rebuilding()
 HOW_TO_FLUX = "FLUXUI_BASE_MODEL=flux1-dev python app.py"
 
 
@@ -59,6 +61,7 @@ class System:
     def wire(self) -> None:
         """Connect the components. Call once, when all tabs are built."""
         self.timer.tick(self.refresh, None, self.outputs, **QUIET)
+        self.storage.act(self.rebuild, self.frame.desk, [self.storage, self.frame.toast], **QUIET)
         self.queue.act(self.act, self.frame.desk, [self.queue, self.frame.toast], **QUIET)
 
     def refresh(self) -> Changes:
@@ -67,10 +70,23 @@ class System:
         return {
             self.model: model_card(facts, built_in=bool(base.paints)),
             self.device: device_card(facts),
-            self.storage: storage_card(facts),
+            self.storage: self._storage(facts),
             self.queue: self._queue(),
             self.versions: versions_card(facts),
         }
+
+    def _storage(self, facts: Facts) -> str:
+        owner = self.studio.owned()
+        return storage_card(facts, self.studio.upkeep.rebuilding, owner)
+
+    def rebuild(self, desk: Desk) -> Changes:
+        """The button of the storage card."""
+        try:
+            self.studio.rebuild_history()
+        except FluxuiError as error:
+            return self.frame.say(desk, error.message)
+        said = self.frame.say(desk, "Looking in the storage")
+        return {self.storage: self._storage(self.studio.system())} | said
 
     def wake(self, event: gr.SelectData) -> Any:
         """The timer runs only while this tab is the open one."""
@@ -90,8 +106,8 @@ class System:
         return queue_card([(job, self.studio.progress(job.id)) for job in jobs])
 
 
-def head(facts: Facts) -> str:
-    """The name and the three pills, over the tab bar."""
+def head(facts: Facts, rebuilding: Rebuilding = IDLE) -> str:
+    """The name and the three pills, over the tab bar; a fourth while the history is rebuilt."""
     device = facts.pipeline.get("device")
     model = f"{facts.base_model} · {device}" if device else facts.base_model
     waiting = facts.queue.running + facts.queue.waiting
@@ -99,7 +115,7 @@ def head(facts: Facts) -> str:
     return (
         '<div class="fx-head"><span class="fx-brand">flux<b>ui</b></span><span class="fx-pills">'
         f'<span class="fx-desktop">{html.pill(model, title=facts.reason)}</span>'
-        f"{storage_pill(facts.storage)}{queue}</span></div>"
+        f"{storage_pill(facts.storage)}{rebuild_pill(rebuilding)}{queue}</span></div>"
     )
 
 
@@ -108,6 +124,13 @@ def storage_pill(storage: StorageFacts) -> str:
         return html.pill(f"Bucket away: {storage.waiting} waiting", "warn")
     words = "Saved to bucket" if storage.kind == "bucket" else "Saved on this machine"
     return html.pill(words, "ok")
+
+
+def rebuild_pill(rebuilding: Rebuilding) -> str:
+    if not rebuilding.running or not (rebuilding.lacking or rebuilding.waits):
+        return ""
+    title = rebuilding.waits or rebuild_progress(rebuilding)
+    return html.pill(f"Rebuilding history: {_share(rebuilding):.0%}", "warn", title=title)
 
 
 def model_card(facts: Facts, built_in: bool) -> str:
@@ -147,7 +170,7 @@ def _memory(used: int, total: int | None) -> str:
     return esc(words) + html.meter(used / total)
 
 
-def storage_card(facts: Facts) -> str:
+def storage_card(facts: Facts, rebuilding: Rebuilding = IDLE, owner: bool = False) -> str:
     storage = facts.storage
     used = storage.disk_total - storage.disk_free
     where = "bucket" if storage.kind == "bucket" else "folder"
@@ -163,7 +186,33 @@ def storage_card(facts: Facts) -> str:
         ("LoRAs", f"{facts.loras:,}"),
         ("Disk", esc(disk) + html.meter(used / storage.disk_total)),
     ]
-    return _card("Storage", html.facts(rows), "warn" if storage.waiting else "ok")
+    if words := rebuilding_words(rebuilding):
+        rows.append(("History", words))
+    again = button("rebuild", f"Rebuild history from {where}") if owner else ""
+    body = html.facts(rows) + (f'<div class="fx-row">{again}</div>' if again else "")
+    return _card("Storage", body, "warn" if storage.waiting else "ok")
+
+
+def rebuilding_words(rebuilding: Rebuilding) -> str:
+    """How far the rebuild is or how it ended, as markup; "" where there was none."""
+    if rebuilding.waits:
+        return esc(f"Not rebuilt yet, it is tried again. {rebuilding.waits}")
+    if rebuilding.running:
+        return esc(rebuild_progress(rebuilding)) + html.meter(_share(rebuilding))
+    if not rebuilding.lacking:
+        return ""
+    sentences = [f"Rebuilt: {html.counted(rebuilding.added, 'record')} came back."]
+    return "<br>".join(map(esc, [*sentences, *rebuilding.sentences()]))
+
+
+def rebuild_progress(rebuilding: Rebuilding) -> str:
+    if not rebuilding.lacking:
+        return "Looking for records."
+    return f"Rebuilding: {rebuilding.read:,} of {rebuilding.lacking:,} records read."
+
+
+def _share(rebuilding: Rebuilding) -> float:
+    return rebuilding.read / rebuilding.lacking if rebuilding.lacking else 0.0
 
 
 def _short(folder: str) -> str:

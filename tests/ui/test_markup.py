@@ -8,7 +8,9 @@ import pytest
 
 from fluxui.gallery import GalleryPage
 from fluxui.history import Query
+from fluxui.outputs import Flaw
 from fluxui.queue import Phase, Progress
+from fluxui.rebuild import Rebuilding
 from fluxui.studio import Studio
 from fluxui.ui import gallery, loras, system
 from fluxui.ui.desk import Desk
@@ -98,3 +100,16 @@ def test_the_home_folder_is_nobodys_business(
     facts = studio.system()
     assert "<b>~/fluxui</b>" in system.storage_card(facts)
     assert str(studio.settings.data_dir.parent) not in system.report(facts)
+
+
+def test_a_rebuild_is_told_wherever_one_looks() -> None:
+    rebuilding = Rebuilding(running=True, lacking=10_000, read=3120)
+    assert "3,120 of 10,000" in gallery.grid(Desk(), GalleryPage([], "", 0), rebuilding)
+    assert "Rebuilding history: 31%" in system.rebuild_pill(rebuilding)
+    assert "3,120 of 10,000" in system.rebuilding_words(rebuilding)
+    waits = replace(rebuilding, waits="The bucket's server does not answer.")
+    assert "The bucket&#x27;s server does not answer." in system.rebuilding_words(waits)
+    ended = replace(rebuilding, running=False, added=2, flaws={Flaw.gone: ["<a>"]})
+    assert "2 records came back." in system.rebuilding_words(ended)
+    assert "(first &lt;a&gt;)" in system.rebuilding_words(ended)
+    assert system.rebuild_pill(ended) == system.rebuilding_words(Rebuilding()) == ""
