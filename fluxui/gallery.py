@@ -46,22 +46,27 @@ class GalleryPage:
 
 
 def page(history: History, storage: Storage, query: Query, cursor: str = "") -> GalleryPage:
-    """At most 48 pictures, newest first; no generation is split over two pages."""
+    """At most 48 pictures, as the query orders them; no generation is split over two pages."""
     asked = replace(query, status=Status.completed)
     found = history.page(asked, cursor, PAGE_SIZE)
-    shown, last = _fill(found)
+    shown, last = _fill(found, query)
     return GalleryPage(
-        cards=[card(one, image, storage) for one in shown for image in one.images],
+        cards=[card(one, image, storage) for one in shown for image in _asked(one, query)],
         cursor=last,
         total=found.images,
     )
 
 
-def _fill(found: Page) -> tuple[list[Generation], str]:
+def _asked(generation: Generation, query: Query) -> list[Image]:
+    """Of one with favourites only those, where they are asked for."""
+    return [image for image in generation.images if image.favourite or not query.favourite]
+
+
+def _fill(found: Page, query: Query) -> tuple[list[Generation], str]:
     """The generations that fit on one page, and the cursor behind the last of them."""
     room = PAGE_SIZE
     for count, generation in enumerate(found.generations):
-        room -= len(generation.images)
+        room -= len(_asked(generation, query))
         if room < 0:
             return found.generations[:count], found.cursors[count - 1]
     return found.generations, found.cursor

@@ -5,16 +5,21 @@ It paints nothing and knows no queue. What belongs to somebody else is not there
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import BinaryIO
 
-from fluxui import gallery, trash
-from fluxui.errors import GenerationNotFound
+from fluxui import gallery, trash, zipping
+from fluxui.errors import GenerationNotFound, ImageNotFound, InvalidRequest
 from fluxui.gallery import Card, GalleryPage, Picture
 from fluxui.generation import Generation
 from fluxui.history import History, Page, Query
-from fluxui.storage import Storage
+from fluxui.storage import Storage, record_key
 from fluxui.visitor import Visitor, Who
+
+MAX_TAGS, MAX_TAG = 20, 40  # of one generation; characters
 
 
 def theirs(history: History, visitor: Visitor, job_id: str) -> Generation:
@@ -30,6 +35,8 @@ def _owned(generation: Generation, visitor: Visitor) -> Generation:
 
 class Pictures:
     """At each call for the visitor that `who` then gives."""
+
+    _changing = threading.Lock()
 
     def __init__(self, storage: Storage, history: History, who: Who) -> None:
         self._storage = storage
@@ -68,6 +75,65 @@ class Pictures:
         """Raises ObjectNotFound, StorageUnavailable."""
         return self._storage.open(picture.key)
 
+    def favourite(self, job_id: str, index: int, on: bool = True) -> Generation:
+        """Put the star on one picture, or take it off. Raises NotFound, StorageError."""
+        with self._changing:
+            generation = self.get(job_id)
+            stars = {image.index for image in generation.images if image.favourite}
+            return self._star(generation, stars | {index} if on else stars - {index})
+
+    def set_favourites(self, job_id: str, indexes: Iterable[int]) -> Generation:
+        """Stars on these pictures of a generation, and on no other. Raises NotFound."""
+        with self._changing:
+            return self._star(self.get(job_id), set(indexes))
+
+    def _star(self, generation: Generation, stars: set[int]) -> Generation:
+        for index in stars:
+            gallery.image_of(generation, index)
+        images = tuple(
+            image.model_copy(update={"favourite": image.index in stars})
+            for image in generation.images
+        )
+        return self._keep(generation.model_copy(update={"images": images}))
+
+    def tag(self, job_id: str, tags: Iterable[str]) -> Generation:
+        """Put these words to a generation in place of others. Raises InvalidRequest, NotFound."""
+        tidy = _tidy(tags)
+        with self._changing:
+            generation = self.get(job_id)
+            if not generation.images:
+                raise ImageNotFound(f"Generation {job_id[:64]} has no pictures to put a tag to.")
+            return self._keep(generation.model_copy(update={"tags": tidy}))
+
+    def _keep(self, generation: Generation) -> Generation:
+        """In the history, then beside the pictures, from where it can be rebuilt."""
+        self._history.replace(generation)
+        self._storage.put(record_key(generation), generation.record_file(), "application/json")
+        return generation
+
+    def each(self, query: Query) -> Iterator[tuple[Generation, int]]:
+        """Every picture that matches, a page at a time: what came or went meanwhile is no harm."""
+        cursor = ""
+        while True:
+            page = self.gallery(query, cursor)
+            yield from ((card.generation, card.image.index) for card in page.cards)
+            cursor = page.cursor
+            if not cursor:
+                return
+
+    def zip(self, pictures: Iterable[tuple[str, int]]) -> Iterator[bytes]:
+        """These as a zip, while it is read; what is not there is left out."""
+        return zipping.zipped(self._found(pictures), self._storage)
+
+    def zip_all(self, query: Query) -> Iterator[bytes]:
+        """The same of every picture that matches."""
+        return zipping.zipped(self.each(query), self._storage)
+
+    def _found(self, pictures: Iterable[tuple[str, int]]) -> Iterator[tuple[Generation, int]]:
+        for job_id, index in pictures:
+            with suppress(GenerationNotFound):
+                yield self.get(job_id), index
+
     def discard(self, generation: Generation) -> None:
         """Move the pictures and the record of an ended generation to the trash."""
         trash.discard(generation, self._storage, self._history)
@@ -76,3 +142,14 @@ class Pictures:
         """Bring a deleted generation back out of the trash. Raises GenerationNotFound."""
         _owned(trash.find(job_id, self._storage), self._who())
         return trash.restore(job_id, self._storage, self._history)
+
+
+def _tidy(tags: Iterable[str]) -> tuple[str, ...]:
+    """Without doubles and needless spaces. Raises InvalidRequest."""
+    found: dict[str, str] = {}
+    for tag in (" ".join(tag.split()) for tag in tags):
+        if tag:
+            found.setdefault(tag.casefold(), tag)
+    if len(found) > MAX_TAGS or any(len(tag) > MAX_TAG for tag in found):
+        raise InvalidRequest(f"At most {MAX_TAGS} tags, of {MAX_TAG} characters each.")
+    return tuple(found.values())

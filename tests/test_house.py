@@ -30,6 +30,7 @@ LINES = (
     ("motion", "queue"),
     ("motion", "worker"),
     ("studio", "gallery trash estimate system quota webhook outputs"),
+    ("studio", "zipping"),
     ("studio", "watch waiting pictures rebuild verify exchange"),
     ("studio", "upkeep"),
     ("studio", "studio"),

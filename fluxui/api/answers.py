@@ -17,7 +17,7 @@ from typing_extensions import Self
 from fluxui.generation import Failure, Generation, LoraUse, Status
 from fluxui.loras.library import Lora
 from fluxui.queue import Progress
-from fluxui.request import LoraRef, Weight
+from fluxui.request import ImageCount, LoraRef, Weight
 from fluxui.system import QueueFacts, System
 from fluxui.watch import Moment
 
@@ -120,6 +120,8 @@ class GenerationAnswer(Answer):
     stage: Stage | None = Field(description="Only while it waits or runs")
     error: Failure | None
     seconds: float | None = Field(description="Time spent painting")
+    tags: tuple[str, ...]
+    favourites: list[int] = Field(description="Which of its pictures have a star, from 1")
     created_at: datetime
     started_at: datetime | None
     completed_at: datetime | None
@@ -134,6 +136,7 @@ class GenerationAnswer(Answer):
             parameters=Parameters.of(generation),
             output_paths=[urls.image(generation.id, image.index) for image in generation.images],
             progress=1.0 if completed else _unfinished(progress),
+            favourites=[image.index for image in generation.images if image.favourite],
             stage=Stage.of(progress, moment.seconds_left) if progress else None,
             **{name: getattr(generation, name) for name in _KEPT},
             **more,
@@ -145,7 +148,7 @@ def _unfinished(progress: Progress | None) -> float:
 
 
 _KEPT = (
-    *("id", "status", "painted", "loras", "error", "seconds"),
+    *("id", "status", "painted", "loras", "error", "seconds", "tags"),
     *("created_at", "started_at", "completed_at"),
 )
 
@@ -260,6 +263,15 @@ _TOLD = (
     *("model_id", "name", "trigger_words", "default_weight", "notes"),
     *("built_in", "size", "sha256", "added"),
 )
+
+
+class GenerationChange(BaseModel):
+    """What people put to it afterwards. What is left out stays as it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tags: Annotated[tuple[Words, ...], Field(max_length=20)] | None = None
+    favourites: Annotated[tuple[ImageCount, ...], Field(max_length=4)] | None = None
 
 
 class ModelChange(BaseModel):

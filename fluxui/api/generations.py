@@ -17,14 +17,16 @@ from fluxui.api.answers import (
     Cancellation,
     Deleted,
     GenerationAnswer,
+    GenerationChange,
     GenerationEvent,
     GenerationList,
     Problem,
     QueuePause,
 )
 from fluxui.api.routes import adder, urls_of
+from fluxui.api.search import search
 from fluxui.errors import GenerationNotFound
-from fluxui.generation import Generation, Status
+from fluxui.generation import Generation
 from fluxui.history import Query as Search
 from fluxui.request import GenerationForm
 from fluxui.studio import Studio
@@ -47,6 +49,7 @@ class Generations:
         add("POST", "/api/generate/image", self.generate_image, status_code=202)
         add("GET", "/api/generate/", self.list_generations)
         add("GET", one, self.get_generation)
+        add("PATCH", one, self.change_generation)
         add("DELETE", one, self.delete_generation)
         add("POST", f"{one}/cancel", self.cancel_generation)
         add("POST", f"{one}/retry", self.retry_generation, status_code=202)
@@ -88,14 +91,12 @@ class Generations:
     def list_generations(
         self,
         request: Request,
+        query: Annotated[Search, Depends(search)],
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 48,
         cursor: Annotated[str, Query(max_length=200)] = "",
-        q: Annotated[str, Query(max_length=200, description="Words of the prompt")] = "",
-        model_id: Annotated[str, Query(max_length=200)] = "",
-        status: Status | None = None,
     ) -> GenerationList:
         """What was asked for, newest first. `cursor` of an answer continues after it."""
-        page = self._studio.pictures.page(Search(q, model_id, status), cursor, limit)
+        page = self._studio.pictures.page(query, cursor, limit)
         urls = urls_of(self._studio, request)
         moments = [Moment(one, self._studio.progress(one.id), None) for one in page.generations]
         return GenerationList(
@@ -104,6 +105,17 @@ class Generations:
             total=page.total,
             images=page.images,
         )
+
+    def change_generation(
+        self, job_id: str, change: GenerationChange, request: Request
+    ) -> GenerationAnswer:
+        """Put tags to it, or stars on its pictures. What is left out stays as it is."""
+        pictures = self._studio.pictures
+        if change.tags is not None:
+            pictures.tag(job_id, change.tags)
+        if change.favourites is not None:
+            pictures.set_favourites(job_id, change.favourites)
+        return self.get_generation(job_id, request)
 
     def get_generation(self, job_id: str, request: Request) -> GenerationAnswer:
         """Where it stands. `output_paths` are URLs that open, once it is completed."""

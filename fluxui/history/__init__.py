@@ -28,7 +28,8 @@ class Query:
     visitor: str | None = None
     lora: str = ""
     base_model: str = ""
-    size: tuple[int, int] | None = None
+    width: int | None = None
+    height: int | None = None
     seed: int | None = None
     since: datetime | None = None
     until: datetime | None = None

@@ -238,8 +238,10 @@ def _tests(query: Query) -> Iterator[Test]:
         yield lambda row: row.favourites > 0
     if query.base_model:
         yield lambda row: row.base_model == query.base_model
-    if query.size:
-        yield lambda row: row.size == query.size
+    if query.width is not None:
+        yield lambda row: row.size[0] == query.width
+    if query.height is not None:
+        yield lambda row: row.size[1] == query.height
     if query.since:
         since = query.since.timestamp()
         yield lambda row: row.created >= since

@@ -317,3 +317,42 @@ def test_ones_own_queue_can_be_paused_and_put_in_order(client: TestClient) -> No
     assert shown[2]["started_at"] < shown[0]["started_at"] < shown[1]["started_at"]
     late = client.post(f"/api/generate/{ids[2]}/move_up")
     assert (late.status_code, late.json()["code"]) == (409, "illegal_transition")
+
+
+def test_stars_and_tags(client: TestClient, studio: Studio) -> None:
+    made = paint(studio, num_images=3)
+    url = f"/api/generate/{made.id}"
+    answer = client.patch(url, json={"favourites": [1, 3], "tags": ["Sea", "sea"]})
+    assert (answer.json()["favourites"], answer.json()["tags"]) == ([1, 3], ["Sea"])
+    assert client.patch(url, json={"tags": []}).json()["favourites"] == [1, 3]
+    assert client.get("/api/generate/?favourite=1").json()["images"] == 2
+    assert client.patch(url, json={"favourites": [4]}).status_code == 404
+    for body in ({"favourites": [0]}, {"tags": ["x" * 41]}, {"stars": [1]}):
+        assert client.patch(url, json=body).status_code == 422
+    assert client.patch("/api/generate/nothing", json={}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("width=64&height=64", ["small"]),
+        ("seed=7", ["small"]),
+        ("base_model=tiny&order=oldest", ["small", "large"]),
+        ("since=2020-01-01&until=2020-01-02T00:00:00Z", []),
+        ("since=2020-01-01T00:00:00", ["large", "small"]),
+        ("tag=sea", ["large"]),
+        ("lora=abc", []),
+        ("visitor=", ["large", "small"]),
+        ("visitor=somebody", []),
+    ],
+)
+def test_filters(client: TestClient, studio: Studio, query: str, found: list[str]) -> None:
+    paint(studio, "small", width=64, height=64, seed=7)
+    studio.pictures.tag(paint(studio, "large", width=128, height=64, seed=8).id, ["Sea"])
+    answer = client.get(f"/api/generate/?{query}").json()
+    assert [one["prompt"] for one in answer["generations"]] == found
+
+
+@pytest.mark.parametrize("query", ["lora=XYZ", "seed=-1", "since=yesterday", "order=up"])
+def test_a_filter_that_can_not_be_is_refused(client: TestClient, query: str) -> None:
+    assert client.get(f"/api/generate/?{query}").status_code == 422

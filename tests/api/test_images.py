@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import zipfile
+from typing import BinaryIO
 
 import pytest
 from fastapi.testclient import TestClient
+from httpx2 import Response
 
+from fluxui.errors import StorageUnavailable
 from fluxui.storage.local import LocalStorage
 from fluxui.studio import Studio
 from tests.conftest import paint
@@ -67,3 +72,38 @@ def test_a_picture_that_left_the_storage_is_404(client: TestClient, studio: Stud
     (studio.settings.data_dir / generation.images[0].key).unlink()
     answer = client.get(f"/api/images/{generation.id}/1")
     assert (answer.status_code, answer.json()["code"]) == (404, "object_not_found")
+
+
+def names_in(answer: Response) -> list[str]:
+    assert answer.status_code == 200
+    assert answer.headers["content-disposition"] == 'attachment; filename="fluxui-pictures.zip"'
+    archive = zipfile.ZipFile(io.BytesIO(answer.content))
+    assert archive.testzip() is None
+    return archive.namelist()
+
+
+def test_selected_and_all_as_a_zip(client: TestClient, studio: Studio) -> None:
+    first, second = paint(studio, "a", num_images=2), paint(studio, "b")
+    chosen = {"pictures": f"{first.id}/1 {second.id}/1"}
+    assert len(names_in(client.post("/api/images.zip", data=chosen))) == 3
+    assert len(names_in(client.get("/api/images.zip"))) == 4
+    assert len(names_in(client.get("/api/images.zip?q=b"))) == 2
+    assert names_in(client.get("/api/images.zip?q=nothing")) == ["history.jsonl"]
+
+
+@pytest.mark.parametrize("pictures", ["x", "x/y", "x/1 y", "x/99999"])
+def test_a_selection_that_is_none_is_refused(client: TestClient, pictures: str) -> None:
+    answer = client.post("/api/images.zip", data={"pictures": pictures})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
+def test_a_zip_from_a_storage_that_is_away_is_an_answer(
+    client: TestClient, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paint(studio)
+
+    def away(self: LocalStorage, key: str) -> BinaryIO:
+        raise StorageUnavailable("The bucket's server does not answer.")
+
+    monkeypatch.setattr(LocalStorage, "open", away)
+    assert client.get("/api/images.zip").status_code == 503
