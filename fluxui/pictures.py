@@ -14,7 +14,7 @@ from typing import BinaryIO
 from fluxui import gallery, trash, zipping
 from fluxui.errors import GenerationNotFound, ImageNotFound, InvalidRequest
 from fluxui.gallery import Card, GalleryPage, Picture
-from fluxui.generation import Generation
+from fluxui.generation import Generation, Status
 from fluxui.history import History, Page, Query
 from fluxui.storage import Storage, record_key
 from fluxui.visitor import Visitor, Who
@@ -54,6 +54,10 @@ class Pictures:
     def gallery(self, query: Query = Query(), cursor: str = "") -> GalleryPage:  # noqa: B008
         """The pictures, newest first."""
         return gallery.page(self._history, self._storage, self._scoped(query), cursor)
+
+    def sizes(self) -> list[tuple[int, int]]:
+        """Width and height of the pictures that there are, the most frequent first."""
+        return self._history.sizes(self._scoped(Query(status=Status.completed)))
 
     def _scoped(self, query: Query) -> Query:
         visitor = self._who()

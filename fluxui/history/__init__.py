@@ -98,6 +98,9 @@ class History(Protocol):
     def page(self, query: Query, cursor: str = "", limit: int = 48) -> Page:
         """Newest first."""
 
+    def sizes(self, query: Query) -> list[tuple[int, int]]:
+        """Width and height of what matches, the most frequent first."""
+
     def remove(self, job_id: str) -> None:
         """Forget a generation. Raises GenerationNotFound."""
 

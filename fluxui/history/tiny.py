@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from functools import partial
 from pathlib import Path
@@ -112,6 +113,12 @@ class TinyHistory:
                 total=len(answer.ids),
                 images=answer.images,
             )
+
+    def sizes(self, query: Query) -> list[tuple[int, int]]:
+        with self._lock:
+            rows = self._index.rows
+            counted = Counter(rows[doc_id].size for doc_id in self._index.find(query).ids)
+        return [size for size, _ in counted.most_common()]
 
     def remove(self, job_id: str) -> None:
         with self._lock:

@@ -15,12 +15,20 @@ from fluxui.ui.as_code import DEFAULT_ADDRESS
 
 @dataclass
 class GalleryDesk:
-    """Where in the gallery: the filter, the way back as (cursor, pictures before), the detail."""
+    """Where in the gallery: the filter, the way back as (cursor, pictures before), the detail.
+
+    `selected` are pictures, in the order of the clicks, while `selecting`; `pair` says that two
+    of them are compared. `deleted` are the generations that Undo brings back.
+    """
 
     query: Query = field(default_factory=Query)
     stack: list[tuple[str, int]] = field(default_factory=lambda: [("", 0)])
     shown: tuple[str, int] | None = None
     notice: str = ""
+    selecting: bool = False
+    selected: list[tuple[str, int]] = field(default_factory=list)
+    pair: bool = False
+    deleted: list[str] = field(default_factory=list)
 
 
 @dataclass

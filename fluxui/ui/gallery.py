@@ -6,7 +6,10 @@ Generate tab's; this one finds pictures and moves between them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import gradio as gr
@@ -14,18 +17,16 @@ import gradio as gr
 from fluxui.errors import FluxuiError, NotFound
 from fluxui.gallery import PAGE_SIZE, Card, GalleryPage
 from fluxui.history import Query
-from fluxui.rebuild import Rebuilding
 from fluxui.studio import Studio
-from fluxui.ui import html, stage
+from fluxui.ui import html, wall
 from fluxui.ui.desk import Desk
 from fluxui.ui.events import QUIET, Changes
 from fluxui.ui.generate import Generate
-from fluxui.ui.html import button, esc
-from fluxui.ui.system import IDLE, rebuild_progress
+from fluxui.ui.html import button
 
-# Arrows in words where there is room.
-PREVIOUS = '‹<span class="fx-desktop">&nbsp;Previous</span>'
-NEXT = '<span class="fx-desktop">Next&nbsp;</span>›'
+DATES = [("Any time", ""), ("Today", "1"), ("7 days", "7"), ("30 days", "30"), ("A year", "365")]
+HASH = 64  # characters of a SHA-256; a LoRA that was never read has none yet
+ORDERS = [("Newest first", ""), ("Oldest first", "oldest")]
 # Back from a picture: the grid is the same nodes, but the page has scrolled to its top.
 TO_PLACE = "() => setTimeout(() => scrollTo(0, window.fxY || 0), 50)"
 
@@ -39,39 +40,56 @@ class Gallery:
             with gr.Row(elem_id="g-filters"):
                 self.search = gr.Textbox(
                     label="Search",
-                    placeholder="Search every prompt",
+                    placeholder="Search every prompt, seed:7, tag:sea",
                     interactive=True,
                     scale=3,
                     min_width=200,
                     elem_id="g-search",
                 )
-                self.lora = gr.Dropdown(
-                    label="LoRA",
-                    choices=self._choices(),
-                    value="",
-                    filterable=False,
-                    num_choices_shown=None,
-                    interactive=True,
-                    scale=1,
-                    min_width=140,
-                    elem_id="g-lora",
-                )
+                self.lora = self._filter("LoRA", self._loras(), "g-lora")
+                self.date = self._filter("Date", DATES, "g-date")
+                self.size = self._filter("Size", self._sizes(), "g-size")
+                self.order = self._filter("Order", ORDERS, "g-order")
             self.bar = gr.HTML(elem_id="g-bar", js_on_load=html.CLICKS, apply_default_css=False)
-            self.grid = gr.HTML(elem_id="g-grid", js_on_load=html.CLICKS, apply_default_css=False)
+            self.grid = gr.HTML(elem_id="g-grid", js_on_load=wall.CLICKS, apply_default_css=False)
         with gr.Column(elem_id="g-detail", min_width=0, visible=False) as self.detail:
             self.picture = gr.HTML(
                 elem_id="g-picture", js_on_load=html.CLICKS, apply_default_css=False
             )
 
+            self.tags = gr.Textbox(
+                label="Tags",
+                placeholder="sea, night",
+                info="With commas between. Enter keeps them.",
+                interactive=True,
+                max_length=900,
+                elem_id="g-tags",
+            )
+
+    def _filter(self, label: str, choices: list[tuple[str, str]], elem_id: str) -> gr.Dropdown:
+        return gr.Dropdown(
+            label=label,
+            choices=choices,
+            value="",
+            filterable=False,
+            num_choices_shown=None,
+            interactive=True,
+            scale=1,
+            min_width=120,
+            elem_id=elem_id,
+        )
+
     @property
     def outputs(self) -> list[Any]:
-        return [self.list, self.detail, self.lora, self.bar, self.grid, self.picture]
+        fields = [self.lora, self.date, self.size, self.tags]
+        return [self.list, self.detail, *fields, self.bar, self.grid, self.picture]
 
     def wire(self) -> None:
         """Connect the components. Call once, when all tabs are built."""
-        filters = [self.desk, self.search, self.lora]
+        dropdowns = [self.lora, self.date, self.size, self.order]
+        filters = [self.desk, self.search, *dropdowns]
         gr.on(
-            [self.search.change, self.lora.input],  # a paste is no `input`
+            [self.search.change, *(one.input for one in dropdowns)],  # a paste is no `input`
             self.filter,
             filters,
             self.outputs,
@@ -79,6 +97,8 @@ class Gallery:
             **QUIET,
         )
         everything = list(dict.fromkeys([*self.generate.outputs, *self.outputs, self.search]))
+        said = [*self.outputs, self.generate.frame.toast]
+        self.tags.submit(self.label, [self.desk, self.tags], said, **QUIET)
         for part in (self.bar, self.grid):
             part.act(self.act, self.desk, everything, **QUIET)
         acted = self.picture.act(self.act, self.desk, everything, **QUIET)
@@ -88,14 +108,48 @@ class Gallery:
 
     def refresh(self, desk: Desk) -> Changes:
         """The tab was opened."""
-        changes: Changes = {self.lora: gr.update(choices=self._choices())}
+        choices = {self.lora: self._loras(), self.size: self._sizes()}
+        changes: Changes = {part: gr.update(choices=found) for part, found in choices.items()}
         return changes | self._show(desk)
 
-    def filter(self, desk: Desk, words: str, model_id: str | None) -> Changes:
-        desk.gallery.query = Query(words=words.strip(), model_id=model_id or "")
-        desk.gallery.stack = [("", 0)]
-        desk.gallery.shown, desk.gallery.notice = None, ""
+    def filter(
+        self,
+        desk: Desk,
+        words: str,
+        lora: str | None,
+        days: str | None,
+        size: str | None,
+        order: str | None,
+    ) -> Changes:
+        former, query = desk.gallery.query, asked(words, days, size)
+        known = lora or ""
+        hashed = len(known) == HASH
+        query = replace(
+            query,
+            lora=known if hashed else "",
+            model_id="" if hashed else known,
+            oldest=order == "oldest",
+            favourite=former.favourite,
+            tag=query.tag or former.tag,
+        )
+        return self._ask(desk, query)
+
+    def _ask(self, desk: Desk, query: Query) -> Changes:
+        """Another question: from its first page on."""
+        here = desk.gallery
+        here.query, here.stack = query, [("", 0)]
+        here.shown, here.notice, here.pair = None, "", False
         return self._show(desk)
+
+    def label(self, desk: Desk, words: str) -> Changes:
+        """The field under a picture: its tags, with commas between."""
+        if desk.gallery.shown is None:
+            return {}
+        try:
+            self.studio.pictures.tag(desk.gallery.shown[0], words.split(","))
+        except FluxuiError as error:
+            return self.generate.frame.say(desk, error.message)
+        return self._show(desk) | self.generate.frame.say(desk, "Saved")
 
     def act(self, desk: Desk, event: gr.EventData) -> Changes:
         """A button of the bar, the grid or the detail."""
@@ -107,6 +161,15 @@ class Gallery:
             "next": lambda desk, data: self._step(desk, 1),
             "newer": lambda desk, data: self._turn(desk, -1),
             "older": lambda desk, data: self._turn(desk, 1),
+            "favourites": self._favourites,
+            "favourite": self._favourite,
+            "tagged": lambda desk, data: self._tagged(desk, data["tag"]),
+            "untag": lambda desk, data: self._tagged(desk, ""),
+            "select": lambda desk, data: self._select(desk, True),
+            "done": lambda desk, data: self._select(desk, False),
+            "tick": self._tick,
+            "pair": self._pair,
+            "trash": self._trash,
             "delete": self._delete,
             "undo": self._undo,
             "clear": self._clear,
@@ -119,7 +182,7 @@ class Gallery:
         try:
             return acts[data["act"]](desk, data)
         except FluxuiError as error:
-            desk.gallery.notice, desk.gallery.shown = said(error.message), None
+            desk.gallery.notice, desk.gallery.shown = wall.said(error.message), None
             return self._show(desk)
 
     def _open(self, desk: Desk, data: dict[str, str]) -> Changes:
@@ -127,7 +190,7 @@ class Gallery:
         return self._show(desk)
 
     def _back(self, desk: Desk, data: dict[str, str]) -> Changes:
-        desk.gallery.shown = None
+        desk.gallery.shown, desk.gallery.pair = None, False
         return self._show(desk)
 
     def _turn(self, desk: Desk, pages: int) -> Changes:
@@ -146,23 +209,71 @@ class Gallery:
     def _step(self, desk: Desk, pictures: int) -> Changes:
         """The next picture or the one before, on the next page where this one ends."""
         cards = self._page(desk).cards
-        at = _position(cards, desk.gallery.shown) + pictures
+        at = wall.position(cards, desk.gallery.shown) + pictures
         if 0 <= at < len(cards):
-            desk.gallery.shown = _id(cards[at])
+            desk.gallery.shown = wall.name(cards[at])
         elif at < 0 and len(desk.gallery.stack) > 1:
-            desk.gallery.shown = _id(self._turn_to(desk, -1).cards[-1])
+            desk.gallery.shown = wall.name(self._turn_to(desk, -1).cards[-1])
         elif at >= len(cards) and self._page(desk).cursor:
-            desk.gallery.shown = _id(self._turn_to(desk, 1).cards[0])
+            desk.gallery.shown = wall.name(self._turn_to(desk, 1).cards[0])
         return self._show(desk)
 
+    # Stars, tags and a selection
+
+    def _favourites(self, desk: Desk, data: dict[str, str]) -> Changes:
+        query = desk.gallery.query
+        return self._ask(desk, replace(query, favourite=not query.favourite))
+
+    def _favourite(self, desk: Desk, data: dict[str, str]) -> Changes:
+        self.studio.pictures.favourite(data["id"], int(data["index"]), bool(data.get("on")))
+        return self._show(desk)
+
+    def _tagged(self, desk: Desk, tag: str) -> Changes:
+        return self._ask(desk, replace(desk.gallery.query, tag=tag))
+
+    def _select(self, desk: Desk, on: bool) -> Changes:
+        desk.gallery.selecting, desk.gallery.selected = on, []
+        return self._show(desk)
+
+    def _tick(self, desk: Desk, data: dict[str, str]) -> Changes:
+        """The grid has drawn it already: only the bar is told."""
+        chosen = dict.fromkeys(desk.gallery.selected)
+        for told in data["pictures"].split()[:PAGE_SIZE]:
+            job_id, _, index = told.rpartition("/")
+            if data["on"]:
+                chosen.setdefault((job_id, int(index)))
+            else:
+                chosen.pop((job_id, int(index)), None)
+        desk.gallery.selected = list(chosen)
+        return {self.bar: wall.bar(desk, self._page(desk))}
+
+    def _pair(self, desk: Desk, data: dict[str, str]) -> Changes:
+        desk.gallery.pair = len(desk.gallery.selected) == 2
+        return self._show(desk)
+
+    def _trash(self, desk: Desk, data: dict[str, str]) -> Changes:
+        """All that is selected; with a picture go the others of its generation."""
+        job_ids = list(dict.fromkeys(job_id for job_id, _ in desk.gallery.selected))
+        desk.gallery.selected = []
+        return self._discard(desk, job_ids)
+
     def _delete(self, desk: Desk, data: dict[str, str]) -> Changes:
-        count = len(self.studio.get(data["id"]).images)
-        self.studio.delete(data["id"])
-        desk.gallery.shown = None
-        words = f"{html.counted(count, 'picture')} moved to the trash."
-        undo = button("undo", "Undo", kind="accent", id=data["id"])
-        desk.gallery.notice = f"{said(words)} {undo}"
-        return self._show(desk) | self._off_stage(desk, data["id"])
+        return self._discard(desk, [data["id"]])
+
+    def _discard(self, desk: Desk, job_ids: list[str]) -> Changes:
+        here, pictures = desk.gallery, 0
+        here.deleted, here.shown, here.selecting = [], None, False
+        off_stage: Changes = {}
+        for job_id in job_ids:
+            with suppress(NotFound):  # somebody else was faster
+                count = len(self.studio.get(job_id).images)
+                self.studio.delete(job_id)
+                pictures += count
+                here.deleted.append(job_id)
+                off_stage |= self._off_stage(desk, job_id)
+        words = f"{html.counted(pictures, 'picture')} moved to the trash."
+        here.notice = f"{wall.said(words)} {button('undo', 'Undo', kind='accent')}"
+        return self._show(desk) | off_stage
 
     def _off_stage(self, desk: Desk, job_id: str) -> Changes:
         """What is deleted is not left standing on the other tab."""
@@ -172,15 +283,20 @@ class Gallery:
         return {}
 
     def _undo(self, desk: Desk, data: dict[str, str]) -> Changes:
-        self.studio.pictures.restore(data["id"])
+        while desk.gallery.deleted:
+            self.studio.pictures.restore(desk.gallery.deleted[-1])
+            desk.gallery.deleted.pop()
         return self._show(desk)
 
     def _clear(self, desk: Desk, data: dict[str, str]) -> Changes:
-        return {self.search: "", self.lora: gr.update(value="")} | self.filter(desk, "", "")
+        emptied: Changes = {self.search: ""}
+        for part in (self.lora, self.date, self.size):
+            emptied[part] = gr.update(value="")
+        return emptied | self._ask(desk, Query(oldest=desk.gallery.query.oldest))
 
     def _rebuild(self, desk: Desk, data: dict[str, str]) -> Changes:
         self.studio.rebuild_history()
-        desk.gallery.notice = said("Looking in the storage.")
+        desk.gallery.notice = wall.said("Looking in the storage.")
         return self._show(desk)
 
     # What is shown
@@ -188,23 +304,33 @@ class Gallery:
     def _page(self, desk: Desk) -> GalleryPage:
         return self.studio.pictures.gallery(desk.gallery.query, desk.gallery.stack[-1][0])
 
-    def _choices(self) -> list[tuple[str, str]]:
-        return [("Any LoRA", ""), *((one.name, one.model_id) for one in self.studio.loras())]
+    def _loras(self) -> list[tuple[str, str]]:
+        """By what they are, so that one is found under its former names too."""
+        known = ((one.name, one.sha256 or one.model_id) for one in self.studio.loras())
+        return [("Any LoRA", ""), *known]
+
+    def _sizes(self) -> list[tuple[str, str]]:
+        sizes = dict.fromkeys(self.studio.pictures.sizes())
+        return [("Any size", ""), *((f"{w} × {h}", f"{w}x{h}") for w, h in sizes)]
 
     def _show(self, desk: Desk) -> Changes:
         page = self._page(desk)
         while not page.cards and len(desk.gallery.stack) > 1:
             page = self._turn_to(desk, -1)  # the last picture of the last page was deleted
-        shown = self._shown(desk)
+        shown, pair = self._shown(desk), self._compared(desk)
         changes: Changes = {
-            self.list: gr.update(visible="hidden" if shown else True),
-            self.detail: gr.update(visible=bool(shown)),
+            self.list: gr.update(visible="hidden" if shown or pair else True),
+            self.detail: gr.update(visible=bool(shown or pair)),
+            self.tags: gr.update(visible=bool(shown)),
         }
+        if pair:
+            return changes | {self.picture: wall.pair(*pair)}
         if shown:
-            return changes | {self.picture: self._detail(desk, page, shown)}
+            tags = gr.update(value=", ".join(shown.generation.tags), visible=True)
+            return changes | {self.picture: self._detail(desk, page, shown), self.tags: tags}
         rebuilding, owner = self.studio.upkeep.rebuilding, self.studio.owned()
-        grid_now = grid(desk, page, rebuilding, owner)
-        return changes | {self.bar: bar(desk, page), self.grid: grid_now}
+        grid = wall.grid(desk, page, rebuilding, owner)
+        return changes | {self.bar: wall.bar(desk, page), self.grid: grid}
 
     def _shown(self, desk: Desk) -> Card | None:
         """The picture of the detail; the list comes back if it was deleted elsewhere."""
@@ -213,115 +339,49 @@ class Gallery:
         try:
             return self.studio.pictures.card(*desk.gallery.shown)
         except NotFound as error:
-            desk.gallery.shown, desk.gallery.notice = None, said(error.message)
+            desk.gallery.shown, desk.gallery.notice = None, wall.said(error.message)
             return None
 
+    def _compared(self, desk: Desk) -> list[Card]:
+        """The two pictures that are compared, if they are still there."""
+        if not desk.gallery.pair:
+            return []
+        try:
+            return [self.studio.pictures.card(*one) for one in desk.gallery.selected]
+        except NotFound as error:
+            desk.gallery.pair, desk.gallery.notice = False, wall.said(error.message)
+            return []
+
     def _detail(self, desk: Desk, page: GalleryPage, shown: Card) -> str:
-        at = _position(page.cards, _id(shown))
+        at = wall.position(page.cards, wall.name(shown))
         number = desk.gallery.stack[-1][1] + at + 1 if at >= 0 else 0
         compare = self.generate.acts.compare_words(shown)
-        return detail(shown, number, page.total, number == 1, number == page.total, compare)
+        return wall.detail(shown, number, page.total, number == 1, number == page.total, compare)
 
 
-def _id(card: Card) -> tuple[str, int]:
-    return card.generation.id, card.image.index
-
-
-def _position(cards: Sequence[Card], shown: tuple[str, int] | None) -> int:
-    """Where on its page a picture is; -1 if it is not there."""
-    return next((at for at, card in enumerate(cards) if _id(card) == shown), -1)
-
-
-def said(words: str) -> str:
-    """A sentence in the place of the count."""
-    return f'<b role="status">{esc(words)}</b>'
-
-
-def bar(desk: Desk, page: GalleryPage) -> str:
-    """The count, or what was just done, and the pager."""
-    left = (
-        desk.gallery.notice or f'<span class="fx-sub">{html.counted(page.total, "picture")}</span>'
-    )
-    number = len(desk.gallery.stack)
-    pages = max(-(-page.total // PAGE_SIZE), number + bool(page.cursor))
-    if pages < 2:
-        return f'<div class="fx-row fx-spread fx-toolbar"><div class="fx-row">{left}</div></div>'
-    pager = (
-        f'<nav class="fx-row" aria-label="Pages">{_arrow("newer", "‹", "Newer page", number > 1)}'
-        f'<span class="fx-pages"><span class="fx-desktop">Page </span>{number} of {pages}</span>'
-        f"{_arrow('older', '›', 'Older page', bool(page.cursor))}</nav>"
-    )
-    return f'<div class="fx-row fx-spread fx-toolbar"><div class="fx-row">{left}</div>{pager}</div>'
-
-
-def grid(desk: Desk, page: GalleryPage, rebuilding: Rebuilding = IDLE, owner: bool = False) -> str:
-    """The pictures; above them that more of them come, while the history is rebuilt."""
-    if rebuilding.running and (rebuilding.lacking or rebuilding.waits):
-        words = rebuilding.waits or rebuild_progress(rebuilding)
-        note = html.notice("The history is being made whole.", words)
-        return f'<div class="fx-above">{note}</div>{_grid(desk, page, False)}'
-    return _grid(desk, page, owner)
-
-
-def _grid(desk: Desk, page: GalleryPage, owner: bool) -> str:
-    if page.cards:
-        return f'<div class="fx-grid">{"".join(map(stage.thumb, page.cards))}</div>'
-    if desk.gallery.query == Query():
-        words = "Everything you generate is kept here, with what is needed to repeat it."
-        first = button("first", "Generate the first one")
-        return html.empty(
-            "No pictures yet.", words, first + button("rebuild", "Look in the storage")
-        )
-    asked = f" “{desk.gallery.query.words}”" if desk.gallery.query.words else " this filter"
-    return html.empty(f"No picture matches{asked}.", "", button("clear", "Clear search"))
-
-
-def detail(card: Card, number: int, total: int, first: bool, last: bool, compare: str) -> str:
-    """One picture, everything that is known of it, and the way to its neighbours."""
-    place = f"{number:,} of {total:,}" if number else ""
-    arrows = _arrow("prev", PREVIOUS, "Previous", not first)
-    arrows += _arrow("next", NEXT, "Next", not last)
-    nav = (
-        f'<div class="fx-row fx-spread fx-toolbar"><div class="fx-row">'
-        f'{button("back", "← All pictures")}<span class="fx-sub">{place}</span></div>'
-        f'<nav class="fx-row" aria-label="Pictures">{arrows}</nav></div>'
-    )
-    image = card.image
-    picture = stage.frame(card.url, card.generation.request.prompt, image.width, image.height)
-    panel = (
-        f'<p class="fx-prompt">{html.prompt_markup(card.generation)}</p>'
-        f"{html.facts(all_facts(card))}"
-        f'<div class="fx-actions">{stage.actions(card, compare)}</div>'
-    )
-    return (
-        f'{nav}<div class="fx-detail"><div class="fx-mat">{picture}</div>'
-        f'<div class="fx-panel fx-card-panel">{panel}</div></div>'
+def asked(words: str, days: str | None, size: str | None) -> Query:
+    """What the fields ask for; `seed:7` and `tag:sea` among the words are filters."""
+    plain, seed, tag = [], None, ""
+    for word in words.split():
+        kind, _, value = word.partition(":")
+        if kind == "seed" and value.isdecimal():
+            seed = int(value)
+        elif kind == "tag" and value:
+            tag = value
+        else:
+            plain.append(word)
+    width, _, height = (size or "").partition("x")
+    return Query(
+        words=" ".join(plain),
+        seed=seed,
+        tag=tag,
+        since=_since(int(days)) if days else None,
+        width=int(width) if width else None,
+        height=int(height) if height else None,
     )
 
 
-def all_facts(card: Card) -> list[tuple[str, str]]:
-    generation, image = card.generation, card.image
-    request = generation.request
-    when = generation.completed_at or generation.created_at
-    took = f", in {html.duration(generation.seconds)}" if generation.seconds is not None else ""
-    rows = [
-        ("LoRA", html.proofs(generation) or "none"),
-        ("Base model", esc(generation.base_model)),
-        ("Size", f"{image.width} × {image.height}"),
-        ("Steps · guidance", f"{request.num_inference_steps} · {request.guidance_scale:g}"),
-        ("Seed", esc(image.seed)),
-        ("Painted", esc(html.moment(when) + took)),
-        ("File", f"image_{image.index}.png · {html.file_size(image.bytes)}"),
-        ("Job", f"<code>{esc(generation.id)}</code>"),
-    ]
-    if request.num_images > 1:
-        rows.insert(4, ("Image", f"{image.index} of {request.num_images}"))
-    return rows
-
-
-def _arrow(act: str, sign: str, words: str, enabled: bool) -> str:
-    off = "" if enabled else " disabled"
-    return (
-        f'<button type="button" class="fx-btn fx-arrow" data-act="{act}" aria-label="{words}"'
-        f"{off}>{sign}</button>"
-    )
+def _since(days: int) -> datetime:
+    """The beginning of the day, in the machine's own time, `days` - 1 days ago."""
+    today = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
+    return today - timedelta(days=days - 1)

@@ -51,6 +51,25 @@
     }
   }, true);
 
+  // Zoom: the picture follows the pointer; the button and a click do the same.
+  const zoom = frame => {
+    const on = frame.classList.toggle('fx-zoomed');
+    document.querySelector('[data-zoom]')?.setAttribute('aria-pressed', on);
+  };
+  addEventListener('click', e => {
+    const button = e.target.closest('[data-zoom]');
+    const frame = button ? document.querySelector('.fx-detail .fx-frame')
+      : e.target.closest('.fx-detail .fx-frame:not(.fx-compare)');
+    if (frame) zoom(frame);
+  });
+  addEventListener('pointermove', e => {
+    const frame = e.target.closest?.('.fx-zoomed');
+    if (!frame) return;
+    const box = frame.getBoundingClientRect();
+    frame.style.setProperty('--zx', (e.clientX - box.left) / box.width * 100 + '%');
+    frame.style.setProperty('--zy', (e.clientY - box.top) / box.height * 100 + '%');
+  });
+
   addEventListener('input', e => {
     const frame = e.target.closest('.fx-compare');
     if (frame) frame.style.setProperty('--x', e.target.value + '%');

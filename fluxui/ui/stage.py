@@ -236,13 +236,17 @@ def lately(cards: Sequence[Card], total: int, notice: str = "") -> str:
     )
 
 
-def thumb(card: Card) -> str:
-    """One square of a grid; a click opens it."""
+def thumb(card: Card, ticked: bool | None = None) -> str:
+    """One square of a grid; a click opens it, or where it can be `ticked`, selects it."""
     prompt, job = esc(card.generation.request.prompt), esc(card.generation.id)
+    act = "open" if ticked is None else "tick"
+    pressed = "" if ticked is None else f' aria-pressed="{str(ticked).lower()}"'
+    star = '<span class="fx-star" role="img" aria-label="Favourite">★</span>'
     return (
-        f'<button type="button" class="fx-thumb" data-act="open" data-id="{job}"'
-        f' data-index="{card.image.index}" title="{prompt}">'
-        f'<img src="{esc(card.thumb_url)}" alt="{prompt}" loading="lazy"></button>'
+        f'<button type="button" class="fx-thumb" data-act="{act}" data-id="{job}"'
+        f' data-index="{card.image.index}" title="{prompt}"{pressed}>'
+        f'<img src="{esc(card.thumb_url)}" alt="{prompt}" loading="lazy">'
+        f"{star if card.image.favourite else ''}</button>"
     )
 
 

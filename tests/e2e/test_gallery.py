@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import zipfile
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -63,6 +65,64 @@ def test_search_and_filter(open_page: OpenPage, app: App) -> None:
     page.get_by_role("option", name="Dot art").click()
     expect(page.locator("#g-grid .fx-thumb")).to_have_count(1)
     expect(page.locator("#g-grid img")).to_have_attribute("alt", "a blue boat")
+
+
+def test_several_are_selected_zipped_compared_deleted_and_brought_back(
+    open_page: OpenPage, app: App
+) -> None:
+    for name in ("one", "two", "three", "four"):
+        paint_directly(app.studio, name)
+    page = gallery(open_page)
+    act(page, "#g-bar", "select")
+    cells = page.locator("#g-grid [data-act=tick]")
+    cells.nth(0).click()
+    cells.nth(2).click(modifiers=["Shift"])
+    expect(page.locator("#g-bar")).to_contain_text("3 selected")
+    cells.nth(1).click()
+    expect(page.locator("#g-bar")).to_contain_text("2 selected")
+    expect(page.locator("#g-grid [aria-pressed=true]")).to_have_count(2)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download zip").click()
+    assert len(zipfile.ZipFile(download.value.path()).namelist()) == 3
+    act(page, "#g-bar", "pair")
+    expect(page.locator("#g-picture .fx-compare img")).to_have_count(2)
+    expect(page.locator("#g-picture .fx-pair")).to_contain_text("four")
+    act(page, "#g-picture", "back")
+    expect(page.locator("#g-bar")).to_contain_text("2 selected")
+    act(page, "#g-bar", "trash")
+    expect(page.locator("#g-bar")).to_contain_text("2 pictures moved to the trash.")
+    expect(page.locator("#g-grid .fx-thumb")).to_have_count(2)
+    act(page, "#g-bar", "undo")
+    expect(page.locator("#g-grid .fx-thumb")).to_have_count(4)
+
+
+def test_a_star_a_tag_and_a_size_find_it_again(open_page: OpenPage, app: App) -> None:
+    paint_directly(app.studio, "plain")
+    paint_directly(app.studio, "wide", width=128, height=64)
+    page = gallery(open_page)
+    page.locator("#g-grid .fx-thumb").first.click()
+    act(page, "#g-picture", "favourite")
+    expect(page.locator("#g-picture")).to_contain_text("★ Favourite")
+    page.get_by_label("Tags", exact=True).fill("<i>sea</i>, Night")
+    page.keyboard.press("Enter")
+    expect(page.locator("#g-picture .fx-tag-button")).to_have_count(2)
+    page.locator("[data-zoom]").click()
+    expect(page.locator("#g-picture .fx-zoomed")).to_be_visible()
+    page.locator("#g-picture .fx-tag-button").nth(0).click()
+    expect(page.locator("#g-bar")).to_contain_text("tag: <i>sea</i>")
+    expect(page.locator("#g-grid .fx-star")).to_have_count(1)
+    act(page, "#g-bar", "untag")
+    expect(page.locator("#g-grid .fx-thumb")).to_have_count(2)
+    act(page, "#g-bar", "favourites")
+    expect(page.locator("#g-grid img")).to_have_attribute("alt", "wide")
+    act(page, "#g-bar", "favourites")
+    page.get_by_label("Search", exact=True).first.fill("tag:night")
+    expect(page.locator("#g-grid .fx-thumb")).to_have_count(1)
+    act(page, "#g-bar", "untag")
+    page.get_by_label("Search", exact=True).first.fill("")
+    page.locator("#g-size input").click()
+    page.get_by_role("option", name="128 × 64").click()
+    expect(page.locator("#g-grid .fx-thumb")).to_have_count(1)
 
 
 def test_an_empty_gallery_leads_to_the_form(open_page: OpenPage) -> None:

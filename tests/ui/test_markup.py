@@ -12,7 +12,7 @@ from fluxui.outputs import Flaw
 from fluxui.queue import Phase, Progress
 from fluxui.rebuild import Rebuilding
 from fluxui.studio import Studio
-from fluxui.ui import gallery, loras, system
+from fluxui.ui import loras, system, wall
 from fluxui.ui.desk import Desk
 from tests.ui.conftest import NASTY, make_card, make_generation, make_lora
 
@@ -39,24 +39,24 @@ def test_a_preview_is_shown_and_else_the_first_letter() -> None:
 
 def test_the_gallery_counts_and_turns_pages() -> None:
     desk, card = Desk(), make_card(make_generation())
-    assert "Page " not in gallery.bar(desk, GalleryPage([card], "", 1))
-    many = gallery.bar(desk, GalleryPage([card] * 48, "next", 1284))
+    assert "Page " not in wall.bar(desk, GalleryPage([card], "", 1))
+    many = wall.bar(desk, GalleryPage([card] * 48, "next", 1284))
     assert "1,284 pictures" in many
     assert "1 of 27" in many
     assert 'data-act="newer" aria-label="Newer page" disabled' in many
     desk.gallery.stack = [("", 0), ("next", 48)]
-    assert "2 of 2" in gallery.bar(desk, GalleryPage([card], "", 49))
+    assert "2 of 2" in wall.bar(desk, GalleryPage([card], "", 49))
 
 
 def test_an_empty_page_says_why() -> None:
     desk = Desk()
-    assert "No pictures yet." in gallery.grid(desk, GalleryPage([], "", 0))
+    assert "No pictures yet." in wall.grid(desk, GalleryPage([], "", 0))
     desk.gallery.query = Query(words="<castel>")
-    assert "No picture matches “&lt;castel&gt;”." in gallery.grid(desk, GalleryPage([], "", 0))
+    assert "No picture matches “&lt;castel&gt;”." in wall.grid(desk, GalleryPage([], "", 0))
 
 
 def test_a_detail_has_every_setting() -> None:
-    markup = gallery.detail(make_card(make_generation(images=4), 2), 10, 1284, False, False, "")
+    markup = wall.detail(make_card(make_generation(images=4), 2), 10, 1284, False, False, "")
     for words in ("10 of 1,284", "dot-art 0.6 · 5/5 layers", "128 × 96", "12 · 3.5", "2 of 4"):
         assert words in markup
     for words in (">8<", "in 8.0 s", "image_2.png · 1.4 MB", "job-1", "tiny"):
@@ -104,7 +104,7 @@ def test_the_home_folder_is_nobodys_business(
 
 def test_a_rebuild_is_told_wherever_one_looks() -> None:
     rebuilding = Rebuilding(running=True, lacking=10_000, read=3120)
-    assert "3,120 of 10,000" in gallery.grid(Desk(), GalleryPage([], "", 0), rebuilding)
+    assert "3,120 of 10,000" in wall.grid(Desk(), GalleryPage([], "", 0), rebuilding)
     assert "Rebuilding history: 31%" in system.rebuild_pill(rebuilding)
     assert "3,120 of 10,000" in system.rebuilding_words(rebuilding)
     waits = replace(rebuilding, waits="The bucket's server does not answer.")
