@@ -6,6 +6,7 @@ loaded, no browser takes part, and no bucket is contacted: signing needs none.
 
 from __future__ import annotations
 
+import random
 import tempfile
 import threading
 import time
@@ -16,17 +17,21 @@ from pathlib import Path
 import httpx2
 import uvicorn
 
-from benchmarks.history import fill
+from benchmarks.history import fill, resident
 from benchmarks.timing import Row, arguments, milliseconds, summary, tell
 from fluxui import gallery
 from fluxui.api import build_api
+from fluxui.gate import Gate
 from fluxui.history import History, Query
 from fluxui.opening import open_studio
 from fluxui.settings import Settings
+from fluxui.storage.local import LocalStorage
 from fluxui.storage.s3 import S3Storage
 from fluxui.studio import Studio
 
 RECORDS = 50_000
+ZIPPED, PICTURE = 200, 1_500_000  # pictures, bytes
+ZIP_TARGET = 40.0  # MB
 TIMES = 50
 TARGET = 100.0  # milliseconds, at the server
 BUCKET = Settings(
@@ -46,8 +51,35 @@ def main() -> None:
             calls = pages(studio) | requests(client) | signed(studio._history)
             rows = {name: measured(call, studio._history) for name, call in calls.items()}
         studio.close()
+        grown = zip_growth(Path(folder) / "zip")
     worst = max(row["median"] for row in rows.values())
-    tell(rows, given.json, records=f"{RECORDS:,}", target=f"{TARGET:.0f}", worst=f"{worst:.1f}")
+    tell(
+        rows,
+        given.json,
+        records=f"{RECORDS:,}",
+        target=f"{TARGET:.0f}",
+        worst=f"{worst:.1f}",
+        zip=grown,
+    )
+
+
+def zip_growth(folder: Path) -> str:
+    """A zip of 200 pictures over HTTP; what the memory of server and client grows by meanwhile."""
+    fill(folder / "history.json", ZIPPED)
+    studio = open_studio(Settings(data_dir=folder, base_model="tiny"))
+    storage = LocalStorage(folder)
+    for number, (one, index) in enumerate(studio.pictures.each(Query())):
+        storage.put(one.images[index - 1].key, random.Random(number).randbytes(PICTURE), "")
+    with served(studio) as client:
+        client.get("/api/images.zip?q=nothing").raise_for_status()
+        before, most, length = resident(), 0.0, 0
+        with client.stream("GET", "/api/images.zip") as answer:
+            for part in answer.iter_raw():
+                length += len(part)
+                most = max(most, resident())
+    studio.close()
+    grown, missed = most - before, "" if most - before <= ZIP_TARGET else ": missed"
+    return f"{length / 1e6:.0f} MB, memory grew by {grown:.0f} MB, target {ZIP_TARGET:.0f}{missed}"
 
 
 def measured(call: Callable[[], object], history: History) -> Row:
@@ -89,7 +121,9 @@ def requests(client: httpx2.Client) -> dict[str, Callable[[], object]]:
 
 @contextmanager
 def served(studio: Studio) -> Iterator[httpx2.Client]:
-    server = uvicorn.Server(uvicorn.Config(build_api(studio), port=0, log_level="warning"))
+    server = uvicorn.Server(
+        uvicorn.Config(Gate(build_api(studio), None, None), port=0, log_level="warning")
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:

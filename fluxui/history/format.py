@@ -11,11 +11,14 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 Texts = dict[int, str]  # document id → its JSON
 Changes = Mapping[int, "str | None"]  # None: removed
 Seen = Callable[[str, int, Any], None]  # table, document id, document
+
+PART = 1000  # documents
 
 _MARK = b"\x1e"
 _DOCUMENT = re.compile(rb'"(\d+)": (\{.*\}),?')
@@ -58,13 +61,22 @@ def record(table: str, changes: Changes) -> bytes:
 
 def dump(tables: Mapping[str, Texts]) -> bytes:
     """Plain TinyDB JSON, one document a line."""
-    bodies = (
-        f"{json.dumps(name)}: {{\n"
-        + ",\n".join(f'"{doc_id}": {text}' for doc_id, text in texts.items())
-        + "\n}"
-        for name, texts in tables.items()
-    )
-    return ("{" + ",\n".join(bodies) + "}\n").encode()
+    return b"".join(dump_parts(tables))
+
+
+def dump_parts(tables: Mapping[str, Texts]) -> Iterator[bytes]:
+    """The same, a few documents at a time: the whole of it may be as large as the memory."""
+    before = "{"  # and after the first table a comma
+    for name, texts in tables.items():
+        yield f"{before}{json.dumps(name)}: {{\n".encode()
+        lines = (f'"{doc_id}": {text}' for doc_id, text in texts.items())
+        comma = ""
+        while part := ",\n".join(islice(lines, PART)):
+            yield f"{comma}{part}".encode()
+            comma = ",\n"
+        yield b"\n}"
+        before = ",\n"
+    yield b"}\n" if tables else b"{}\n"
 
 
 def texts_of(data: Any) -> dict[str, Texts]:

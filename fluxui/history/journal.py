@@ -28,14 +28,14 @@ from fluxui.history.format import (
     Seen,
     Texts,
     apply,
-    dump,
+    dump_parts,
     parse,
     record,
     texts_of,
     unseen,
 )
 
-COMPACT_BYTES = 16 * 2**20
+COMPACT_BYTES = 32 * 2**20
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 _data_sync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS has only fsync
@@ -192,11 +192,10 @@ class JournalStorage(Storage):
 
     def _compact(self) -> None:
         """Write it anew beside the old file and put it in its place. Raises OSError."""
-        data = dump(self._tables)
         draft = self._path.with_name(self._path.name + ".new")
         fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            _write_all(fd, data)
+            length = sum(_write_all(fd, part) for part in dump_parts(self._tables))
             os.fsync(fd)
             draft.replace(self._path)
         except OSError:
@@ -204,7 +203,7 @@ class JournalStorage(Storage):
             draft.unlink(missing_ok=True)
             raise
         os.close(self._fd)
-        self._fd, self._base, self._end = fd, len(data), len(data)
+        self._fd, self._base, self._end = fd, length, length
         try:
             _sync_folder(self._path.parent)
         except OSError as error:
@@ -238,10 +237,11 @@ def _copy_aside(path: Path) -> Path:
     return aside
 
 
-def _write_all(fd: int, data: bytes) -> None:
+def _write_all(fd: int, data: bytes) -> int:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
+    return len(data)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -103,7 +103,7 @@ def test_a_star_a_tag_and_a_size_find_it_again(open_page: OpenPage, app: App) ->
     page.locator("#g-grid .fx-thumb").first.click()
     act(page, "#g-picture", "favourite")
     expect(page.locator("#g-picture")).to_contain_text("★ Favourite")
-    page.get_by_label("Tags", exact=True).fill("<i>sea</i>, Night")
+    page.locator("#g-tags").get_by_role("textbox").fill("<i>sea</i>, Night")
     page.keyboard.press("Enter")
     expect(page.locator("#g-picture .fx-tag-button")).to_have_count(2)
     page.locator("[data-zoom]").click()
