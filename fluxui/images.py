@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -44,16 +45,29 @@ def read_settings(png: bytes) -> dict[str, Any]:
 
     Raises InvalidRequest for what is no PNG, is larger than 40 megapixels, or has no settings.
     """
-    try:
-        with Image.open(io.BytesIO(png), formats=["PNG"]) as picture:
-            size, text = picture.size, picture.info.get(KEYWORD)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        raise InvalidRequest("This is not a PNG picture that can be read.") from None
-    if size[0] * size[1] > MAX_PIXELS:
-        raise InvalidRequest("This picture is larger than 40 megapixels.")
+    text = read_texts(png).get(KEYWORD)
     if text is None:
         raise InvalidRequest("This picture carries no settings of fluxui.")
     return _settings(text)
+
+
+def read_texts(png: bytes) -> dict[str, str]:
+    """The texts before its pixels, by their keywords. No pixel is decoded.
+
+    Raises InvalidRequest for what is no PNG, or is larger than 40 megapixels.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(png), formats=["PNG"]) as picture:
+                size, found = picture.size, dict(picture.info)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise InvalidRequest("This picture is larger than 40 megapixels.") from None
+    except (OSError, SyntaxError, ValueError):
+        raise InvalidRequest("This is not a PNG picture that can be read.") from None
+    if size[0] * size[1] > MAX_PIXELS:
+        raise InvalidRequest("This picture is larger than 40 megapixels.")
+    return {str(name): str(text) for name, text in found.items() if isinstance(text, str)}
 
 
 def thumbnail(pixels: bytes, width: int, height: int) -> bytes:

@@ -31,6 +31,7 @@ from fluxui.pipeline import Pipeline
 from fluxui.pipeline.base_models import BaseModel
 from fluxui.queue import Cancelling, Progress, Queue
 from fluxui.quota import Quota
+from fluxui.recall import Recalled, recall
 from fluxui.request import GenerationForm, GenerationRequest, LoraRef
 from fluxui.settings import Settings
 from fluxui.storage import Storage
@@ -151,6 +152,10 @@ class Studio:
     def estimate(self, form: GenerationForm) -> float | None:
         """Seconds for this request on this machine, from what it painted before."""
         return self._watch.pace().seconds(form.admit(self.base_model.limits))
+
+    def recall(self, png: bytes) -> Recalled:
+        """How a picture was made, as far as it can be made here. Raises InvalidRequest."""
+        return recall(png, self.base_model, self.loras())
 
     # What became of them
 

@@ -17,6 +17,7 @@ from fluxui.ui.frame import Frame
 from fluxui.ui.gallery import Gallery
 from fluxui.ui.generate import Generate
 from fluxui.ui.loras import Loras
+from fluxui.ui.restore import Restore
 from fluxui.ui.system import System, head
 from fluxui.ui.theme import LAUNCH
 
@@ -67,10 +68,11 @@ class Page:
                 self.loras = Loras(studio, desk, self.generate)
             with gr.Tab("System", id="system", elem_id="tab-system") as self.system_tab:
                 self.system = System(studio, self.frame)
+        self.restore = Restore(studio, self.generate)
         self._wire(blocks)
 
     def _wire(self, blocks: gr.Blocks) -> None:
-        for part in (self.generate, self.gallery, self.loras, self.system):
+        for part in (self.generate, self.gallery, self.loras, self.system, self.restore):
             part.wire()
         timer = gr.Timer(HEAD_SECONDS)
         timer.tick(self._head, None, self.frame.head, **QUIET)

@@ -43,6 +43,7 @@ class Acts:
             "frame": self.choose,
             "back": self.back,
             "unload": self.unload,
+            "lay": self.lay,
             "gallery": lambda desk, data: self.frame.go_to("gallery"),
             "system": lambda desk, data: self.frame.go_to("system"),
         }
@@ -128,6 +129,10 @@ class Acts:
         if one.lora in self.form.known():
             return changes | self.form.put(desk, one.lora)
         return changes | self.form.lay(desk, {})
+
+    def lay(self, desk: Desk, data: dict[str, str]) -> Changes:
+        """Put a LoRA on the form, in place of one that was not found."""
+        return self.form.put(desk, data["id"]) | self.show(desk)
 
     def unload(self, desk: Desk, data: dict[str, str]) -> Changes:
         """Take every LoRA off the form that this base model can't use."""

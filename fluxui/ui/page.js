@@ -51,6 +51,23 @@
     }
   }, true);
 
+  // A picture dropped anywhere gives its settings back; fields that take files keep theirs.
+  const dropped = e => {
+    const files = e.dataTransfer?.files, items = [...(e.dataTransfer?.items || [])];
+    const own = e.target.closest?.('[id^=l-], input[type=file]');
+    if (own || items.length !== 1 || items[0].kind !== 'file') return null;
+    return {file: files?.[0]};
+  };
+  addEventListener('dragover', e => { if (dropped(e)) e.preventDefault(); });
+  addEventListener('drop', e => {
+    const drop = dropped(e);
+    const field = document.querySelector('#restore input[type=file]');
+    if (!drop || !field) return;
+    e.preventDefault();
+    field.files = e.dataTransfer.files;
+    field.dispatchEvent(new Event('change', {bubbles: true}));
+  });
+
   // Zoom: the picture follows the pointer; the button and a click do the same.
   const zoom = frame => {
     const on = frame.classList.toggle('fx-zoomed');

@@ -69,7 +69,8 @@ def _counted(query: Query, page: GalleryPage) -> str:
     star = button("favourites", words, kind=kind)
     tag = button("untag", f"tag: {query.tag} ✕", kind="accent") if query.tag else ""
     select = button("select", "Select") if page.total else ""
-    return f"{count}{star}{tag}{select}"
+    restore = html.press_button("Restore from a PNG", "#restore button")
+    return f"{count}{star}{tag}{select}{restore}"
 
 
 def _selected(desk: Desk, page: GalleryPage) -> str:

@@ -163,3 +163,25 @@ def test_what_is_deleted_elsewhere_leaves_the_page_in_words(open_page: OpenPage,
     expect(page.locator("#stage")).to_contain_text("There is no generation")
     open_tab(page, "Gallery")
     expect(page.locator("#g-bar")).to_contain_text("There is no generation")
+
+
+def test_a_dropped_picture_fills_the_form(open_page: OpenPage, app: App) -> None:
+    made = paint_directly(app.studio, "a <b>castle</b> ${1}", seed=7, model_id="dot-art")
+    with app.studio.pictures.open(app.studio.pictures.image(made.id, 1)) as stream:
+        content = stream.read()
+    page = gallery(open_page)
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Restore from a PNG").last.click()
+    chooser.value.set_files({"name": "<i>.png", "mimeType": "image/png", "buffer": content})
+    expect(page.locator("#stage")).to_contain_text("Settings restored from")
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a <b>castle</b> ${1}")
+    expect(page.locator("#seed").get_by_role("textbox")).to_have_value("7")
+    expect(page.locator("#form")).to_contain_text("Dot art")
+    drop = """content => {
+        const data = new DataTransfer();
+        data.items.add(new File([content], 'x.png', {type: 'image/png'}));
+        const how = {dataTransfer: data, bubbles: true, cancelable: true};
+        document.querySelector('#stage').dispatchEvent(new DragEvent('drop', how));
+    }"""
+    page.evaluate(drop, "<svg/>")
+    expect(page.locator("#stage")).to_contain_text("This is not a PNG picture")
