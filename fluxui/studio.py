@@ -36,6 +36,7 @@ from fluxui.settings import Settings
 from fluxui.storage import Storage
 from fluxui.storage.spool import SpooledStorage
 from fluxui.system import System, queue_facts, storage_facts, versions
+from fluxui.trash import Sweeper, Trash
 from fluxui.visitor import OWNER, Who
 from fluxui.waiting import ticket
 from fluxui.watch import Moment, Watch
@@ -67,13 +68,15 @@ class Studio:
         self._queue = queue
         self._watch = Watch(pipeline.base_model.id, history, queue)
         self._quota = Quota(settings)
+        self._trash = Trash(storage, history)
+        self._sweeper = Sweeper(self._trash, settings.trash_days)
         self._admission = threading.Lock()
         self._started = time.monotonic()
         self._for(lambda: OWNER)
 
     def _for(self, who: Who) -> None:
         self._who = who
-        self.pictures = Pictures(self._storage, self._history, who)
+        self.pictures = Pictures(self._storage, self._history, self._trash, who)
 
     def serving(self, who: Who) -> Studio:
         """The same studio, at each call for the visitor that `who` then gives."""
@@ -300,6 +303,7 @@ class Studio:
 
     def close(self) -> None:
         """End within a step. What still runs then is for the next process, as if it had waited."""
+        self._sweeper.close()
         self._queue.close()
         with suppress(StorageFull, HistoryReadOnly):  # it counts as an attempt then
             for generation in self._history.unfinished():
