@@ -40,6 +40,7 @@ from fluxui.trash import Sweeper, Trash
 from fluxui.visitor import OWNER, Who
 from fluxui.waiting import ticket
 from fluxui.watch import Moment, Watch
+from fluxui.webhook import Tell
 
 CANCEL_SECONDS = 10.0
 
@@ -58,6 +59,7 @@ class Studio:
         storage: Storage,
         history: History,
         queue: Queue,
+        tell: Tell,
     ) -> None:
         self.settings = settings
         self.base_model: BaseModel = pipeline.base_model
@@ -67,7 +69,9 @@ class Studio:
         self._history = history
         self._queue = queue
         self._watch = Watch(pipeline.base_model.id, history, queue)
+        self._tell = tell
         self._quota = Quota(settings)
+        self._quota.recall(history)
         self._trash = Trash(storage, history)
         self._sweeper = Sweeper(self._trash, settings.trash_days)
         self._admission = threading.Lock()
@@ -187,7 +191,9 @@ class Studio:
             job_id, keep=lambda: self._history.replace(generation.advance(Status.cancelled))
         )
         if outcome is Cancelling.dequeued:
-            return self.get(job_id)
+            dequeued = self.get(job_id)
+            self._tell(dequeued)
+            return dequeued
         if outcome is Cancelling.stopping:
             generation = self._wait_for_end(job_id)
         if generation.status in (Status.completed, Status.failed):

@@ -43,10 +43,6 @@ def _nothing() -> None:
     """The tail of a generation that made no picture."""
 
 
-def _nobody(ended: Generation) -> None:
-    """Who is told of the end where nobody asked to be."""
-
-
 @dataclass(frozen=True)
 class Worker:
     """The organs that a generation passes through."""
@@ -56,7 +52,7 @@ class Worker:
     storage: Storage
     history: History
     # Told of every generation that ended here, after its record is kept.
-    tell: Callable[[Generation], None] = _nobody
+    tell: Callable[[Generation], None]
 
     def prepare(self) -> None:
         """Load the base model ahead of the first generation, which meets any error again."""

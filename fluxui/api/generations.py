@@ -129,7 +129,7 @@ class Generations:
 
     def pause_queue(self) -> QueuePause:
         """Hold back what you wait for, what you will ask for included; what runs goes on. It
-        ends when the queue of all is full, and with the server."""
+        lasts over a restart, and ends when the queue of all is full."""
         self._studio.pause(True)
         return QueuePause(paused=True)
 

@@ -93,8 +93,9 @@ class Queue(Protocol):
         """Make it the next of its visitor. False if it does not wait."""
 
     def pause(self, visitor: str, paused: bool) -> None:
-        """Hold back what this visitor waits for, or let it go on. What runs goes on, and a full
-        queue ends every pause."""
+        """Hold back what this visitor waits for, or let it go on, over a restart too. What runs
+        goes on, and a full queue ends every pause. Raises LimitReached, StorageFull,
+        StorageUnavailable."""
 
     def close(self) -> None:
         """Let the running one end if it does so soon, and stop."""
