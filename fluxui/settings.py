@@ -32,6 +32,7 @@ class Settings(BaseSettings):
     port: int = Field(7860, validation_alias=_alias("FLUXUI_PORT", "GRADIO_SERVER_PORT"))
     share: bool = Field(False, validation_alias=_alias("FLUXUI_SHARE", "GRADIO_SHARE"))
     root_path: str = Field("", validation_alias=_alias("FLUXUI_ROOT_PATH", "GRADIO_ROOT_PATH"))
+    forwarded_allow_ips: str = Field("127.0.0.1,::1", validation_alias="FORWARDED_ALLOW_IPS")
     insecure: bool = False
     auth: SecretStr | None = None
     api_key: SecretStr | None = None
