@@ -54,7 +54,7 @@ class Proxied:
         url = path if path.startswith("https") else f"{self.url}{path}"
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         data = None if body is None else json.dumps(body).encode()
-        request = Request(url, data, {"Content-Type": "application/json", **named})  # noqa: S310
+        request = Request(url, data, {"Content-Type": "application/json", **named})
         try:
             return self._opener.open(request, timeout=30)
         except HTTPError as error:
