@@ -11,20 +11,19 @@ import asyncio
 import shutil
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from fluxui import commands
 from fluxui.errors import ConfigurationError, FluxuiError, InvalidRequest
 from fluxui.generation import Generation, Status
 from fluxui.history import Query
 from fluxui.loras.library import Lora
 from fluxui.opening import open_studio
 from fluxui.queue import Phase
-from fluxui.rebuild import Rebuilding
 from fluxui.request import DEFAULT_WEIGHT, GenerationForm, invalid_request
 from fluxui.settings import Settings
 from fluxui.studio import Studio
@@ -56,6 +55,8 @@ def _run(given: argparse.Namespace) -> int:
         from fluxui.doctor import examine
 
         return examine(settings)
+    if given.command == "space":
+        return _space(settings, given)
     with closing(open_studio(settings)) as studio:
         code: int = given.call(studio, given)
         return code
@@ -77,27 +78,28 @@ SETTINGS = ("host", "port", "share", "insecure", "base_model", "data_dir")
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("fluxui", description="Generate with your own FLUX LoRAs.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    _serve_flags(_command(commands, "serve", "open the page", None))
-    _generate_flags(_command(commands, "generate", "paint without the server", _generate))
-    loras = _group(commands, "loras", "the LoRAs that are here")
+    groups = parser.add_subparsers(dest="command", required=True, metavar="command")
+    _serve_flags(_command(groups, "serve", "open the page", None))
+    _generate_flags(_command(groups, "generate", "paint without the server", _generate))
+    loras = _group(groups, "loras", "the LoRAs that are here")
     _command(loras, "list", "every LoRA, by name", _list_loras)
     _command(loras, "show", "all about one", _show_lora).add_argument("model_id")
     _import_flags(_command(loras, "import", "add a .safetensors file", _import_lora))
     _command(loras, "remove", "delete one", _remove_lora).add_argument("model_id")
-    history = _group(commands, "history", "what was asked for")
+    history = _group(groups, "history", "what was asked for")
     _history_flags(_command(history, "list", "newest first", _list_history))
     _command(history, "show", "all about one", _show_history).add_argument("job_id")
-    _command(history, "rebuild", "take in what only the storage has", _rebuild_history)
-    _command(history, "verify", "compare with the storage", _verify_history).add_argument(
+    _command(history, "rebuild", "take in what only the storage has", commands.rebuild_history)
+    _command(history, "verify", "compare with the storage", commands.verify_history).add_argument(
         "--repair", action="store_true", help="make both agree; nothing is lost by it"
     )
     for name, told, call in (
-        ("export", "every record as JSON lines", _export_history),
-        ("import", "take in such lines", _import_history),
+        ("export", "every record as JSON lines", commands.export_history),
+        ("import", "take in such lines", commands.import_history),
     ):
         _command(history, name, told, call).add_argument("file", type=Path)
-    _command(commands, "doctor", "what this machine has, and what is missing", None)
+    _command(groups, "doctor", "what this machine has, and what is missing", None)
+    _space_flags(_group(groups, "space", "a Hugging Face Space with this in it"))
     return parser
 
 
@@ -136,6 +138,19 @@ def _generate_flags(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", type=int)
 
 
+def _space_flags(space: Any) -> None:
+    deploy = _command(space, "deploy", "create or renew one, as spaces.yaml says", "deploy")
+    deploy.add_argument("--hardware", default="", help="cpu-basic, zero-a10g, a100-large …")
+    deploy.add_argument("--dry-run", action="store_true", help="say what would be done")
+    status = _command(space, "status", "how it stands", "status")
+    logs = _command(space, "logs", "what it printed", "logs")
+    logs.add_argument("--build", action="store_true", help="what its build printed")
+    delete = _command(space, "delete", "take it away; its bucket stays", "delete")
+    delete.add_argument("--yes", action="store_true", help="do not ask")
+    for parser in (deploy, status, logs, delete):
+        parser.add_argument("name", metavar="user/name")
+
+
 def _import_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--id", default="", dest="model_id", help="the name that requests use")
@@ -159,6 +174,7 @@ def _generate(studio: Studio, given: argparse.Namespace) -> int:
     )
     if given.output and not given.output.parent.is_dir():
         raise InvalidRequest(f"There is no folder {given.output.parent}.")
+    studio.pause(False)  # who asks here waits for it
     generation = studio.submit(form)
     try:
         ended = asyncio.run(_follow(studio, generation.id))
@@ -295,59 +311,33 @@ def _show_history(studio: Studio, given: argparse.Namespace) -> int:
     return 0
 
 
-def _rebuild_history(studio: Studio, given: argparse.Namespace) -> int:
-    told = _following(studio)
-    print(f"{told.added:,} of {told.lacking:,} that the history lacked were added.")
-    for sentence in told.sentences():
-        print(sentence)
-    return 0
+# space
 
 
-def _following(studio: Studio) -> Rebuilding:
-    """Rebuild, and show on stderr how far it is."""
-    with ThreadPoolExecutor(1) as pool:
-        ending = pool.submit(studio.upkeep.rebuild)
-        while not wait([ending], timeout=1).done:
-            now = studio.upkeep.rebuilding
-            if now.lacking and sys.stderr.isatty():
-                print(f"\r\033[K{now.read:,} of {now.lacking:,} read", end="", file=sys.stderr)
-        if sys.stderr.isatty():
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
-        return ending.result()
+def _space(settings: Settings, given: argparse.Namespace) -> int:
+    from fluxui.space import Spaces, choose_plan
 
-
-def _verify_history(studio: Studio, given: argparse.Namespace) -> int:
-    found = studio.upkeep.verify()
-    print(f"{found.records:,} records with pictures, {found.outputs:,} outputs in the storage.")
-    for sentence in found.sentences():
-        print(sentence)
-    if found.fine:
-        print("They agree.")
-        return 0
-    if not given.repair:
-        print("Nothing was changed: python -m fluxui history verify --repair", file=sys.stderr)
+    spaces = Spaces(settings)
+    if given.call == "deploy":
+        plan = choose_plan(settings, given.name, given.hardware)
+        if given.dry_run:
+            print(*plan.lines(), sep="\n")
+            return 0
+        print(spaces.deploy(plan, lambda line: print(line, file=sys.stderr, flush=True)))
+    elif given.call == "status":
+        _print_facts(spaces.status(given.name))
+    elif given.call == "logs":
+        for line in spaces.logs(given.name, given.build):
+            print(line)
+    elif given.yes or _typed_again(given.name):
+        spaces.delete(given.name)
+        print(f"{given.name} was deleted. The bucket of its pictures stays.")
+    else:
+        print("Nothing was deleted.", file=sys.stderr)
         return 1
-    aside = studio.upkeep.repair(found)
-    print("Repaired." + (f" The records that went are in {aside}." if aside else ""))
     return 0
 
 
-def _export_history(studio: Studio, given: argparse.Namespace) -> int:
-    try:
-        with given.file.open("w", encoding="utf-8") as file:
-            count = sum(1 for line in studio.upkeep.export_lines() if file.write(line))
-    except OSError as error:
-        raise ConfigurationError(f"{given.file} could not be written: {error.strerror}.") from None
-    print(f"{count:,} records were written.")
-    return 0
-
-
-def _import_history(studio: Studio, given: argparse.Namespace) -> int:
-    if not given.file.is_file():
-        raise InvalidRequest(f"There is no file {given.file}.")
-    with given.file.open("rb") as file:
-        told = studio.upkeep.import_lines(file)
-    print(f"{told.added:,} records were added.")
-    for sentence in told.sentences():
-        print(sentence)
-    return 0
+def _typed_again(name: str) -> bool:
+    print(f"Type {name} to delete it: ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip() == name

@@ -11,12 +11,13 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import BinaryIO
 
-from fluxui import gallery, trash, zipping
+from fluxui import gallery, zipping
 from fluxui.errors import GenerationNotFound, ImageNotFound, InvalidRequest
 from fluxui.gallery import Card, GalleryPage, Picture
 from fluxui.generation import Generation, Status
 from fluxui.history import History, Page, Query
 from fluxui.storage import Storage, record_key
+from fluxui.trash import Trash
 from fluxui.visitor import Visitor, Who
 
 MAX_TAGS, MAX_TAG = 20, 40  # of one generation; characters
@@ -38,9 +39,10 @@ class Pictures:
 
     _changing = threading.Lock()
 
-    def __init__(self, storage: Storage, history: History, who: Who) -> None:
+    def __init__(self, storage: Storage, history: History, trash: Trash, who: Who) -> None:
         self._storage = storage
         self._history = history
+        self._trash = trash
         self._who = who
 
     def get(self, job_id: str) -> Generation:
@@ -140,12 +142,12 @@ class Pictures:
 
     def discard(self, generation: Generation) -> None:
         """Move the pictures and the record of an ended generation to the trash."""
-        trash.discard(generation, self._storage, self._history)
+        self._trash.discard(generation)
 
     def restore(self, job_id: str) -> Generation:
         """Bring a deleted generation back out of the trash. Raises GenerationNotFound."""
-        _owned(trash.find(job_id, self._storage), self._who())
-        return trash.restore(job_id, self._storage, self._history)
+        _owned(self._trash.find(job_id), self._who())
+        return self._trash.restore(job_id)
 
 
 def _tidy(tags: Iterable[str]) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from fluxui import trash
 from fluxui.errors import StorageUnavailable
 from fluxui.generation import Generation
 from fluxui.history import Query
@@ -16,7 +15,7 @@ from fluxui.opening import open_studio
 from fluxui.outputs import Flaw
 from fluxui.rebuild import Rebuild
 from fluxui.settings import Settings
-from fluxui.storage import record_key
+from fluxui.storage import record_key, trash_key
 from fluxui.storage.local import LocalStorage
 from fluxui.studio import Studio
 from tests.conftest import FakePipeline, make_studio, paint
@@ -65,7 +64,8 @@ def test_the_trash_keeps_what_it_has(
     kept, deleted, removed = (paint(studio, name) for name in ("kept", "deleted", "removed"))
     studio.delete(deleted.id)
     # One more, whose deletion died before the originals went.
-    trash._copy(storage, record_key(removed), f"trash/{record_key(removed)}")
+    record = content(storage, record_key(removed))
+    storage.put(trash_key(record_key(removed)), record, "application/json")
     Rebuild(storage, fresh).run()
     assert ids(fresh) == [kept.id]
 
