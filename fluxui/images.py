@@ -11,9 +11,10 @@ import json
 import warnings
 import zlib
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageChops
 from PIL.PngImagePlugin import PngInfo
 
 from fluxui.errors import InvalidRequest
@@ -79,16 +80,34 @@ def thumbnail(pixels: bytes, width: int, height: int) -> bytes:
     return file.getvalue()
 
 
+def difference(one: bytes, other: bytes) -> tuple[int, int, int]:
+    """Of two files: how many pixels differ, by how much at most, and of how many.
+
+    Raises InvalidRequest for what is no picture, or not of the same size.
+    """
+    first, second = _decoded(one), _decoded(other)
+    if first.size != second.size:
+        raise InvalidRequest("These two pictures have not the same size.")
+    bands = ImageChops.difference(first, second).split()
+    counted = reduce(ImageChops.lighter, bands).histogram()  # pixels by their largest difference
+    largest = max(level for level, count in enumerate(counted) if count)
+    return sum(counted[1:]), largest, sum(counted)
+
+
 def thumbnail_of(content: bytes) -> bytes:
     """The same, of a file that `encode` made. Raises InvalidRequest for what is no picture."""
+    pixels = _decoded(content)
+    return thumbnail(pixels.tobytes(), *pixels.size)
+
+
+def _decoded(content: bytes) -> Image.Image:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise InvalidRequest("This picture is larger than 40 megapixels.")
-            pixels = picture.convert("RGB")
+            return picture.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         raise InvalidRequest("This is not a picture that can be read.") from None
-    return thumbnail(pixels.tobytes(), *pixels.size)
 
 
 def _parameters(settings: Mapping[str, Any]) -> str:

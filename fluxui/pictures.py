@@ -8,10 +8,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from fluxui import gallery, zipping
+from fluxui import gallery, images, zipping
 from fluxui.errors import GenerationNotFound, ImageNotFound, InvalidRequest
 from fluxui.gallery import Card, GalleryPage, Picture
 from fluxui.generation import Generation, Status
@@ -32,6 +32,15 @@ def _owned(generation: Generation, visitor: Visitor) -> Generation:
     if not visitor.owns(generation.visitor):
         raise GenerationNotFound(generation.id)
     return generation
+
+
+@dataclass(frozen=True)
+class Difference:
+    """`pixels` of `of` differ, by `largest` of 255 at most."""
+
+    pixels: int
+    largest: int
+    of: int
 
 
 class Pictures:
@@ -96,11 +105,11 @@ class Pictures:
     def _star(self, generation: Generation, stars: set[int]) -> Generation:
         for index in stars:
             gallery.image_of(generation, index)
-        images = tuple(
+        marked = tuple(
             image.model_copy(update={"favourite": image.index in stars})
             for image in generation.images
         )
-        return self._keep(generation.model_copy(update={"images": images}))
+        return self._keep(generation.model_copy(update={"images": marked}))
 
     def tag(self, job_id: str, tags: Iterable[str]) -> Generation:
         """Put these words to a generation in place of others. Raises InvalidRequest, NotFound."""
@@ -139,6 +148,14 @@ class Pictures:
         for job_id, index in pictures:
             with suppress(GenerationNotFound):
                 yield self.get(job_id), index
+
+    def difference(self, one: tuple[str, int], other: tuple[str, int]) -> Difference:
+        """Of two pictures of the same size, pixel by pixel. Raises NotFound, StorageError."""
+        return Difference(*images.difference(*(self._bytes(*name) for name in (one, other))))
+
+    def _bytes(self, job_id: str, index: int) -> bytes:
+        with self.open(self.image(job_id, index)) as stream:
+            return stream.read()
 
     def discard(self, generation: Generation) -> None:
         """Move the pictures and the record of an ended generation to the trash."""

@@ -24,6 +24,7 @@ from fluxui.errors import (
     Restarting,
     StorageFull,
 )
+from fluxui.gallery import image_of
 from fluxui.generation import Generation, LoraUse, Status, add_trigger_words
 from fluxui.history import History, Query
 from fluxui.loras.library import Library, Lora
@@ -160,6 +161,30 @@ class Studio:
             )
         loras = [self._fitting(ref) for ref in generation.request.loras]
         return self._accept(generation.request, loras, "")
+
+    def repeat(self, job_id: str, index: int) -> Generation:
+        """Paint one picture again, as a new generation. Raises IllegalTransition, LoraMisfit,
+        LoraNotFound where that can't be the same picture, and says why."""
+        generation = self.get(job_id)
+        if generation.base_model != self.base_model.id:
+            raise IllegalTransition(
+                f"It was painted by {generation.base_model}, and here paints {self.base_model.id}.",
+                "Start fluxui with that base model to compare.",
+            )
+        loras = [self._fitting(ref) for ref in generation.request.loras]
+        for lora, use in zip(loras, generation.loras, strict=True):
+            if use.sha256 and lora.sha256 != use.sha256:
+                raise LoraMisfit(
+                    f"The LoRA {use.model_id} is another file now.", "Import the former one again."
+                )
+        words = tuple(word for lora in loras for word in lora.trigger_words)
+        if add_trigger_words(generation.request.prompt, words)[1] != generation.painted:
+            raise IllegalTransition(
+                "The trigger words of its LoRAs have changed since.", "Change them back to compare."
+            )
+        seed = image_of(generation, index).seed
+        request = generation.request.model_copy(update={"seed": seed, "num_images": 1})
+        return self._accept(request, loras, "")
 
     def estimate(self, form: GenerationForm) -> float | None:
         """Seconds for this request on this machine, from what it painted before."""

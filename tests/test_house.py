@@ -29,7 +29,7 @@ LINES = (
     ("organs", "pipeline loras storage history images parameters"),
     ("motion", "queue"),
     ("motion", "worker"),
-    ("studio", "gallery trash estimate system quota post told outputs recall"),
+    ("studio", "gallery trash estimate system quota post told outputs recall variation"),
     ("studio", "zipping"),
     ("studio", "watch waiting pictures webhook rebuild verify exchange"),
     ("studio", "upkeep"),

@@ -5,18 +5,28 @@ import json
 import threading
 import zipfile
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from fluxui.errors import GenerationNotFound, ImageNotFound, InvalidRequest
+from fluxui.errors import (
+    GenerationNotFound,
+    IllegalTransition,
+    ImageNotFound,
+    InvalidRequest,
+    LoraMisfit,
+)
 from fluxui.history import Query
 from fluxui.history.tiny import TinyHistory
+from fluxui.pictures import Difference
 from fluxui.rebuild import Rebuild
+from fluxui.settings import Settings
 from fluxui.storage import record_key
 from fluxui.storage.local import LocalStorage
 from fluxui.studio import Studio
 from fluxui.visitor import Visitor
-from tests.conftest import paint
+from tests.conftest import paint, wait
+from tests.lora_files import fitting_lora, write
 from tests.test_rebuild import content
 
 GUEST = Visitor("guest")
@@ -130,3 +140,34 @@ def test_a_zip_has_the_pictures_and_their_records(studio: Studio, storage: Local
     assert len(everything.namelist()) == 4
     found = zipfile.ZipFile(io.BytesIO(b"".join(studio.pictures.zip_all(Query(words="b")))))
     assert len(found.namelist()) == 2
+
+
+def test_painted_again_it_is_the_same_or_says_how_it_differs(studio: Studio) -> None:
+    made = paint(studio, "a boat", seed=7, num_images=2, width=64, height=64)
+    again = wait(studio, studio.repeat(made.id, 2).id)
+    assert again.request.seed == 8 and again.request.num_images == 1
+    assert studio.pictures.difference((made.id, 2), (again.id, 1)) == Difference(0, 0, 64 * 64)
+    differs = studio.pictures.difference((made.id, 1), (again.id, 1))
+    assert differs.pixels == differs.of == 64 * 64 and 0 < differs.largest < 256
+    other = paint(studio, "a boat", width=128, height=64)
+    with pytest.raises(InvalidRequest):
+        studio.pictures.difference((made.id, 1), (other.id, 1))
+
+
+def test_what_can_not_be_painted_again_says_why(
+    studio: Studio, settings: Settings, tmp_path: Path
+) -> None:
+    file = write(tmp_path, fitting_lora(settings))
+    studio.import_lora(file, "oil", trigger_words=("oil",))
+    made = paint(studio, model_id="oil")
+    studio.update_lora("oil", trigger_words=("oil paint",))
+    with pytest.raises(IllegalTransition, match="trigger words"):
+        studio.repeat(made.id, 1)
+    history = studio._history
+    history.replace(made.model_copy(update={"base_model": "flux1-dev"}))
+    with pytest.raises(IllegalTransition, match="painted by flux1-dev"):
+        studio.repeat(made.id, 1)
+    uses = (made.loras[0].model_copy(update={"sha256": "ab" * 32}),)
+    history.replace(made.model_copy(update={"loras": uses}))
+    with pytest.raises(LoraMisfit, match="another file now"):
+        studio.repeat(made.id, 1)

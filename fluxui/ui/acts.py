@@ -11,14 +11,25 @@ from collections.abc import Callable
 from fluxui.errors import FluxuiError, GenerationNotFound, LoraMisfit, StorageFull, TryLater
 from fluxui.gallery import Card
 from fluxui.generation import Status
-from fluxui.request import GenerationForm, GenerationRequest, random_seed
+from fluxui.pictures import Difference
+from fluxui.request import GenerationForm, GenerationRequest
 from fluxui.studio import Studio
-from fluxui.ui import html
+from fluxui.ui import html, stage
 from fluxui.ui.desk import Desk
 from fluxui.ui.events import Changes
 from fluxui.ui.examples import examples
 from fluxui.ui.form import Form
 from fluxui.ui.frame import Frame
+from fluxui.variation import vary
+
+# What can be varied in one click, and what the button says.
+WAYS = {
+    "seed": "Vary",
+    "weaker": "Less LoRA",
+    "stronger": "More LoRA",
+    "steps": "{steps} steps",
+    "larger": "{size}",
+}
 
 Show = Callable[[Desk], Changes]
 
@@ -34,6 +45,7 @@ class Acts:
         acts: dict[str, Callable[[Desk, dict[str, str]], Changes]] = {
             "use": self.use,
             "vary": self.vary,
+            "verify": self.verify,
             "compare": self.compare,
             "delete": self.delete,
             "undo": self.undo,
@@ -69,12 +81,43 @@ class Acts:
         return filled | self.frame.say(desk, words if gone else "Settings restored")
 
     def vary(self, desk: Desk, data: dict[str, str]) -> Changes:
-        """The same settings with a new seed, at once."""
-        request = self._request_of(data).model_copy(update={"seed": random_seed()})
-        form = GenerationForm.parse(request.model_dump())
+        """One step away from a picture, painted at once."""
+        how, request = data.get("how", "seed"), self._request_of(data)
+        varied = vary(request, how, self.studio.base_model.limits) or request
+        form = GenerationForm.parse(varied.model_dump())
         desk.show(self.studio.submit(form).id)
-        filled = self.form.fill(desk, request) | {self.form.seed: ""}
+        filled = self.form.fill(desk, varied)
+        if how == "seed":
+            filled[self.form.seed] = ""
         return filled | self.show(desk) | self.frame.go_to("generate")
+
+    def ways(self, card: Card) -> str:
+        """A button for each way in which this base model can vary the picture, as markup."""
+        request, limits = card.generation.request, self.studio.base_model.limits
+        job_id, index, found = card.generation.id, card.image.index, ""
+        for how, words in WAYS.items():
+            if varied := vary(request, how, limits):
+                told = words.format(steps=varied.num_inference_steps, size=_size(varied))
+                found += html.button("vary", told, id=job_id, index=index, how=how)
+        return found + html.button("verify", "Verify", id=job_id, index=index)
+
+    def verify(self, desk: Desk, data: dict[str, str]) -> Changes:
+        """Paint a picture again as it was, to see whether it comes out the same."""
+        card = self.studio.pictures.card(data["id"], int(data["index"]))
+        again = self.studio.repeat(card.generation.id, card.image.index)
+        desk.show(card.generation.id, card.image.index)
+        desk.twin, desk.verifying = again.id, True
+        return self.show(desk) | self.frame.go_to("generate")
+
+    def compared(self, desk: Desk) -> str:
+        """The picture and its twin over each other: without LoRA, or painted again."""
+        pictures = self.studio.pictures
+        shown, twin = pictures.card(desk.shown, desk.index), pictures.card(desk.twin, 1)
+        if not desk.verifying:
+            return stage.compare(shown, twin, desk.notice)
+        differs = pictures.difference((desk.shown, desk.index), (desk.twin, 1))
+        drop = html.button("delete", "Delete the second one", id=desk.twin)
+        return stage.compare(shown, twin, verdict(differs, drop), "Painted again", "As it was kept")
 
     def _request_of(self, data: dict[str, str]) -> GenerationRequest:
         """The request that paints one picture of a generation alone."""
@@ -147,6 +190,21 @@ class Acts:
         seconds = self.studio.estimate(_twin(card))
         price = f" · {html.duration(seconds)}" if seconds is not None else ""
         return f"Compare without LoRA{price}"
+
+
+def verdict(differs: Difference, drop: str) -> str:
+    """What came out of painting a picture again, as a notice."""
+    if not differs.pixels:
+        return html.notice("Bit-identical.", "Painted again, every pixel is the same.", drop)
+    words = (
+        f"{differs.pixels:,} of {differs.of:,} pixels differ, by {differs.largest} of 255 at most. "
+        "Another device, another precision or other versions than then paint a little differently."
+    )
+    return html.notice("Not bit-identical.", words, drop, "warn")
+
+
+def _size(request: GenerationRequest) -> str:
+    return f"{request.width} × {request.height}"
 
 
 def _way_out(error: FluxuiError) -> str:

@@ -35,7 +35,8 @@ class GalleryDesk:
 class Desk:
     """`shown` is the generation on the stage, `index` the picture of it in the frame.
 
-    `twin` is the generation that `shown` is compared with, or "". `watcher` counts up with each
+    `twin` is the generation that `shown` is compared with, or "", and `verifying` says that it is
+    the same picture painted again. `watcher` counts up with each
     watcher that starts, so that an older one stops. `address` is where the browser sees us, and
     `ready` says that the page has booted.
     """
@@ -44,6 +45,7 @@ class Desk:
     shown: str = ""
     index: int = 1
     twin: str = ""
+    verifying: bool = False
     notice: str = ""
     watcher: int = 0
     toasts: int = 0
@@ -63,6 +65,7 @@ class Desk:
         """Put a generation on the stage, one of its pictures in the frame."""
         self.shown, self.index = job_id, index
         self.twin = self.notice = ""
+        self.verifying = False
 
     def place(self, model_id: str) -> bool:
         """Lay a LoRA on the first free place. False if it lies there, or none is free."""

@@ -356,7 +356,9 @@ class Gallery:
         at = wall.position(page.cards, wall.name(shown))
         number = desk.gallery.stack[-1][1] + at + 1 if at >= 0 else 0
         compare = self.generate.acts.compare_words(shown)
-        return wall.detail(shown, number, page.total, number == 1, number == page.total, compare)
+        ends = number == 1, number == page.total
+        ways = self.generate.acts.ways(shown)
+        return wall.detail(shown, number, page.total, *ends, compare, ways)
 
 
 def asked(words: str, days: str | None, size: str | None) -> Query:

@@ -266,8 +266,7 @@ class Generate:
         if not now.status.ended:
             return stage.running(now, progress, desk.notice)
         if desk.twin and now.status is Status.completed:
-            shown = self.studio.pictures.card(desk.shown, desk.index)
-            return stage.compare(shown, self.studio.pictures.card(desk.twin, 1), desk.notice)
+            return self.acts.compared(desk)
         if now.status is not Status.completed:
             desk.notice = desk.notice or stage.ended_badly(now)
         if desk.twin:
@@ -278,7 +277,8 @@ class Generate:
     def _result(self, desk: Desk, generation: Generation) -> str:
         cards = [self.studio.pictures.card(generation.id, one.index) for one in generation.images]
         shown = next((card for card in cards if card.image.index == desk.index), cards[0])
-        return stage.result(cards, shown, self.acts.compare_words(shown), desk.notice)
+        compare, ways = self.acts.compare_words(shown), self.acts.ways(shown)
+        return stage.result(cards, shown, compare, desk.notice, ways)
 
     def _idle(self, desk: Desk) -> str:
         base = self.studio.base_model

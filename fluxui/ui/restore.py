@@ -25,7 +25,9 @@ class Restore:
     def __init__(self, studio: Studio, generate: Generate) -> None:
         self.studio, self.generate = studio, generate
         with gr.Column(elem_id="restore", min_width=0):
-            self.file = gr.UploadButton("Restore from a PNG", file_types=["image"])
+            self.file = gr.UploadButton(
+                "Restore from a PNG", file_types=["image"], elem_id="restore-file"
+            )
 
     def wire(self) -> None:
         """Connect the components. Call once, when all tabs are built."""

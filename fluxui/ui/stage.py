@@ -129,12 +129,15 @@ def running(generation: Generation, progress: Progress | None, notice: str = "")
     return board(picture, side, notice)
 
 
-def result(cards: Sequence[Card], shown: Card, compare: str, notice: str = "") -> str:
-    """The finished picture; `compare` is the words of that button, "" where there is none."""
+def result(
+    cards: Sequence[Card], shown: Card, compare: str, notice: str = "", ways: str = ""
+) -> str:
+    """The finished picture; `compare` is the words of that button, "" where there is none, and
+    `ways` the buttons that vary it, as markup."""
     generation, image = shown.generation, shown.image
     film = _film(cards, image) if len(cards) > 1 else ""
     side = film + _proofs(generation) + html.facts(picture_facts(generation, image))
-    side += f'<div class="fx-actions">{actions(shown, compare)}</div>'
+    side += f'<div class="fx-actions">{actions(shown, compare, ways)}</div>'
     picture = frame(shown.url, generation.request.prompt, image.width, image.height)
     return board(picture, side, notice)
 
@@ -151,13 +154,13 @@ def picture_facts(generation: Generation, image: Image) -> list[tuple[str, str]]
     return rows
 
 
-def actions(card: Card, compare: str) -> str:
+def actions(card: Card, compare: str, ways: str = "") -> str:
     """What can be done with a picture, wherever it is shown."""
     job, index = card.generation.id, card.image.index
     many = len(card.generation.images)
     buttons = [
         button("use", "Use settings", id=job, index=index),
-        button("vary", "Vary", id=job, index=index),
+        ways or button("vary", "Vary", id=job, index=index),
         button("compare", compare, kind="wide", id=job, index=index) if compare else "",
         html.download_button("Download", f"api/images/{job}/{index}?download=1"),
         html.copy_button("Copy link", f"?job={job}&image={index}", "Link copied"),
@@ -182,24 +185,28 @@ def _proofs(generation: Generation) -> str:
     return f'<div class="fx-row">{pills}</div>' if pills else ""
 
 
-def compare(shown: Card, twin: Card, notice: str = "") -> str:
-    """Both pictures over each other; a slider moves the edge between them."""
+def compare(
+    shown: Card, twin: Card, notice: str = "", left: str = "Without LoRA", right: str = ""
+) -> str:
+    """Both pictures over each other; a slider moves the edge between them. `left` says what the
+    twin is, and `right` the one that is shown, by its LoRAs if not otherwise."""
     generation, image = shown.generation, shown.image
-    names = html.weights(generation)
+    names = right or html.weights(generation)
     picture = (
         f'<div class="fx-frame fx-compare" style="--w:{image.width};--h:{image.height}">'
-        f'<img src="{esc(shown.url)}" alt="With {esc(names)}">'
-        f'<img class="fx-over" src="{esc(twin.url)}" alt="Without LoRA">'
+        f'<img src="{esc(shown.url)}" alt="{esc(names)}">'
+        f'<img class="fx-over" src="{esc(twin.url)}" alt="{esc(left)}">'
         '<span class="fx-edge" aria-hidden="true"></span>'
-        '<input type="range" min="0" max="100" value="50" aria-label="Edge between the picture '
-        'without and with the LoRA">'
-        '<span class="fx-label">Without LoRA</span>'
+        '<input type="range" min="0" max="100" value="50" aria-label="Edge between the '
+        'two pictures">'
+        f'<span class="fx-label">{esc(left)}</span>'
         f'<span class="fx-label fx-label-end">{esc(names)}</span></div>'
     )
     rows = [("Seed", esc(image.seed)), ("Size", f"{image.width} × {image.height}")]
     side = (
         "<p><b>Same seed, same words</b></p>"
-        '<p class="fx-sub">Left without the LoRA, right with it. Drag, or use the arrow keys.</p>'
+        f'<p class="fx-sub">Left: {esc(left)}. Right: {esc(names)}. Drag, or use the arrow keys.'
+        f"</p>"
         f"{_proofs(generation)}{html.facts(rows)}"
         f'<div class="fx-actions">{button("back", "Back to the picture", kind="wide")}</div>'
     )

@@ -138,7 +138,9 @@ def name(card: Card) -> tuple[str, int]:
     return card.generation.id, card.image.index
 
 
-def detail(card: Card, number: int, total: int, first: bool, last: bool, compare: str) -> str:
+def detail(
+    card: Card, number: int, total: int, first: bool, last: bool, compare: str, ways: str = ""
+) -> str:
     """One picture, everything that is known of it, and the way to its neighbours."""
     place = f"{number:,} of {total:,}" if number else ""
     arrows = _arrow("prev", PREVIOUS, "Previous", not first)
@@ -151,7 +153,7 @@ def detail(card: Card, number: int, total: int, first: bool, last: bool, compare
     panel = (
         f'<p class="fx-prompt">{html.prompt_markup(card.generation)}</p>{_tags(card)}'
         f"{html.facts(all_facts(card))}"
-        f'<div class="fx-actions">{star}{stage.actions(card, compare)}</div>'
+        f'<div class="fx-actions">{star}{stage.actions(card, compare, ways)}</div>'
     )
     return (
         f"{_nav('All pictures', place, f'{zoom}{arrows}')}"

@@ -171,7 +171,7 @@ def test_a_dropped_picture_fills_the_form(open_page: OpenPage, app: App) -> None
         content = stream.read()
     page = gallery(open_page)
     with page.expect_file_chooser() as chooser:
-        page.get_by_role("button", name="Restore from a PNG").last.click()
+        page.locator("#g-bar [data-press]").click()
     chooser.value.set_files({"name": "<i>.png", "mimeType": "image/png", "buffer": content})
     expect(page.locator("#stage")).to_contain_text("Settings restored from")
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("a <b>castle</b> ${1}")
@@ -185,3 +185,18 @@ def test_a_dropped_picture_fills_the_form(open_page: OpenPage, app: App) -> None
     }"""
     page.evaluate(drop, "<svg/>")
     expect(page.locator("#stage")).to_contain_text("This is not a PNG picture")
+
+
+def test_a_picture_is_varied_and_painted_again(open_page: OpenPage, app: App) -> None:
+    made = paint_directly(app.studio, "a castle", seed=7, model_id="dot-art", width=64, height=64)
+    page = open_page(f"?job={made.id}&tab=gallery")
+    page.locator("#g-grid .fx-thumb").click()
+    act(page, "#g-picture", "verify")
+    expect(page.locator("#stage")).to_contain_text("Bit-identical.")
+    page.locator("#stage").get_by_role("button", name="Delete the second one").click()
+    expect(page.locator("#stage")).to_contain_text("1 picture moved to the trash.")
+    open_tab(page, "Gallery")
+    page.locator("#g-picture").get_by_role("button", name="3 steps").click()
+    expect(page.locator("#status [data-status=completed]")).to_be_visible()
+    newest = app.studio.pictures.page(limit=1).generations[0].request
+    assert (newest.num_inference_steps, newest.seed) == (3, 7)
