@@ -34,10 +34,12 @@ log = logging.getLogger(__name__)
 class Rebuilding:
     """How far it is: `read` of `lacking` outputs, of which `added` are in the history by now.
 
-    `waits` says why it can't go on just now; `flaws` are the ids of what was not as it should be.
+    It has `ended` once it came to its end. `waits` says why it can't go on just now; `flaws` are
+    the ids of what was not as it should be.
     """
 
     running: bool = False
+    ended: bool = False
     lacking: int = 0
     read: int = 0
     added: int = 0
@@ -113,6 +115,7 @@ class Rebuild:
                 added = self.progress.added + self._history.merge(found)
                 self.progress = replace(self.progress, added=added, flaws=dict(self._flaws))
         self._history.mark(False)
+        self.progress = replace(self.progress, ended=True)
         for sentence in self.progress.sentences():
             log.warning("%s", sentence)
         if lacking:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fluxui import exchange, verify
 from fluxui.exchange import Imported
-from fluxui.history import History
+from fluxui.history import History, Meter
 from fluxui.rebuild import Rebuild, Rebuilding
 from fluxui.storage import Storage
 from fluxui.verify import Findings
@@ -53,6 +53,10 @@ class Upkeep:
     def import_lines(self, lines: Iterable[bytes]) -> Imported:
         """Raises StorageError, HistoryError."""
         return exchange.import_lines(lines, self._storage, self._history)
+
+    def meter(self) -> Meter:
+        """What is kept, by month, LoRA and visitor: counters, so that it costs nothing to ask."""
+        return self._history.meter()
 
     def close(self) -> None:
         """End a rebuild; the next process goes on."""

@@ -5,6 +5,7 @@ It only shows `Studio.system()`, which holds no secret, so the report can be pas
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import gradio as gr
 
 from fluxui.errors import FluxuiError
 from fluxui.generation import Generation
+from fluxui.history import Kept, Meter
 from fluxui.queue import Progress
 from fluxui.rebuild import Rebuilding
 from fluxui.studio import Studio
@@ -35,6 +37,7 @@ DEVICE = {
     "loras_in_memory": "LoRAs at hand",
 }
 IDLE = Rebuilding()
+METERED = 4  # months, LoRAs and visitors that the meter names
 HOW_TO_FLUX = "FLUXUI_BASE_MODEL=flux1-dev python app.py"
 
 
@@ -77,7 +80,8 @@ class System:
 
     def _storage(self, facts: Facts) -> str:
         owner = self.studio.owned()
-        return storage_card(facts, self.studio.upkeep.rebuilding, owner)
+        meter = self.studio.upkeep.meter() if owner else None
+        return storage_card(facts, self.studio.upkeep.rebuilding, owner, meter)
 
     def rebuild(self, desk: Desk) -> Changes:
         """The button of the storage card."""
@@ -170,7 +174,12 @@ def _memory(used: int, total: int | None) -> str:
     return esc(words) + html.meter(used / total)
 
 
-def storage_card(facts: Facts, rebuilding: Rebuilding = IDLE, owner: bool = False) -> str:
+def storage_card(
+    facts: Facts,
+    rebuilding: Rebuilding = IDLE,
+    owner: bool = False,
+    meter: Meter | None = None,
+) -> str:
     storage = facts.storage
     used = storage.disk_total - storage.disk_free
     where = "bucket" if storage.kind == "bucket" else "folder"
@@ -186,11 +195,46 @@ def storage_card(facts: Facts, rebuilding: Rebuilding = IDLE, owner: bool = Fals
         ("LoRAs", f"{facts.loras:,}"),
         ("Disk", esc(disk) + html.meter(used / storage.disk_total)),
     ]
+    if meter:
+        rows += meter_rows(meter)
     if words := rebuilding_words(rebuilding):
         rows.append(("History", words))
     again = button("rebuild", f"Rebuild history from {where}") if owner else ""
     body = html.facts(rows) + (f'<div class="fx-row">{again}</div>' if again else "")
     return _card("Storage", body, "warn" if storage.waiting else "ok")
+
+
+def meter_rows(meter: Meter) -> list[tuple[str, str]]:
+    """The bytes of the pictures: of all, then of the newest months, and of whom most is kept."""
+    rows = [("Bytes", html.file_size(meter.total.bytes))]
+    months = sorted(meter.months.items(), reverse=True)[:METERED]
+    by = (
+        ("By month", months),
+        ("By LoRA", _most(meter.loras)),
+        ("By visitor", _most(_named(meter))),
+    )
+    return rows + [(name, _kept(found)) for name, found in by if found]
+
+
+def _named(meter: Meter) -> dict[str, Kept]:
+    """The visitors, where there are others than the owner."""
+    others = [name for name in meter.visitors if name]
+    return {name or "you": kept for name, kept in meter.visitors.items()} if others else {}
+
+
+def _most(found: Mapping[str, Kept]) -> list[tuple[str, Kept]]:
+    return sorted(found.items(), key=lambda item: -item[1].bytes)[:METERED]
+
+
+def _kept(found: Sequence[tuple[str, Kept]]) -> str:
+    """A line each, with a bar against the largest."""
+    most = max(kept.bytes for _, kept in found) or 1
+    return "".join(
+        f'<span class="fx-metered"><span class="fx-row fx-spread"><span>{esc(name)}</span>'
+        f'<span class="fx-sub">{html.counted(kept.images, "picture")} · '
+        f"{html.file_size(kept.bytes)}</span></span>{html.meter(kept.bytes / most)}</span>"
+        for name, kept in found
+    )
 
 
 def rebuilding_words(rebuilding: Rebuilding) -> str:
@@ -200,7 +244,7 @@ def rebuilding_words(rebuilding: Rebuilding) -> str:
     if rebuilding.running:
         return esc(rebuild_progress(rebuilding)) + html.meter(_share(rebuilding))
     if not rebuilding.lacking:
-        return ""
+        return "Nothing is lacking." if rebuilding.ended else ""
     sentences = [f"Rebuilt: {html.counted(rebuilding.added, 'record')} came back."]
     return "<br>".join(map(esc, [*sentences, *rebuilding.sentences()]))
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fluxui.gallery import GalleryPage
-from fluxui.history import Query
+from fluxui.history import Kept, Meter, Query
 from fluxui.outputs import Flaw
 from fluxui.queue import Phase, Progress
 from fluxui.rebuild import Rebuilding
@@ -112,4 +112,19 @@ def test_a_rebuild_is_told_wherever_one_looks() -> None:
     ended = replace(rebuilding, running=False, added=2, flaws={Flaw.gone: ["<a>"]})
     assert "2 records came back." in system.rebuilding_words(ended)
     assert "(first &lt;a&gt;)" in system.rebuilding_words(ended)
+    nothing = Rebuilding(ended=True)
+    assert system.rebuilding_words(nothing) == "Nothing is lacking."
     assert system.rebuild_pill(ended) == system.rebuilding_words(Rebuilding()) == ""
+
+
+def test_the_meter_names_what_takes_the_most() -> None:
+    loras = {f"<lora {number}>": Kept(number, number * 1_000_000) for number in range(1, 8)}
+    months = {f"2026-{month:02}": Kept(1, 500_000) for month in range(1, 12)}
+    meter = Meter(Kept(1284, 2_500_000_000), months, loras, {"": Kept(1, 1), "guest": Kept(2, 2)})
+    rows = dict(system.meter_rows(meter))
+    assert rows["Bytes"] == "2.5 GB"
+    assert "2026-11" in rows["By month"] and "2026-07" not in rows["By month"]
+    assert "&lt;lora 7&gt;" in rows["By LoRA"] and "lora 3" not in rows["By LoRA"]
+    assert "7 pictures · 7.0 MB" in rows["By LoRA"] and "guest" in rows["By visitor"]
+    alone = Meter(Kept(1, 1), {}, {}, {"": Kept(1, 1)})
+    assert set(dict(system.meter_rows(alone))) == {"Bytes"}
