@@ -64,6 +64,7 @@ def generation(number: int) -> Generation:
 def fill(path: Path, count: int) -> None:
     """A compacted file, as a closed history leaves it."""
     texts = {number: encode(generation(number).record()) for number in range(1, count + 1)}
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(dump({TABLE: texts}))
 
 
