@@ -69,15 +69,19 @@ class Answer:
 
 
 class Index:
-    """The rows by document id, and what was asked of them. Its owner has the lock."""
+    """The rows by document id, in any order, and what is asked of them. Its owner has the lock."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: Iterable[tuple[int, Row]] = ()) -> None:
         self.rows: dict[int, Row] = {}
         self.doc_ids: dict[str, int] = {}
         self.keys: dict[str, str] = {}
         self._answers: dict[Query, Answer] = {}
         self._everything = Answer([], favourite=False)
         self._counters = _Counters()
+        for doc_id, row in rows:
+            self._note(doc_id, row)
+            self._everything.count(row, 1)
+        self._everything.ids = sorted(self.rows)
 
     @property
     def order(self) -> list[int]:
@@ -100,14 +104,6 @@ class Index:
             if answer.matches(row):
                 del answer.ids[bisect_left(answer.ids, doc_id)]
                 answer.count(row, -1)
-
-    def fill(self, rows: Iterable[tuple[int, Row]]) -> None:
-        """All at once, in any order, in place of what there was."""
-        self.__init__()  # type: ignore[misc]
-        for doc_id, row in rows:
-            self._note(doc_id, row)
-            self._everything.count(row, 1)
-        self._everything.ids = sorted(self.rows)
 
     def find(self, query: Query) -> Answer:
         """What matches, to be read only. The order of the query is its asker's business."""

@@ -50,15 +50,9 @@ class TinyHistory:
         self._database = JournalDatabase(storage=lambda: storage)
         self._table = self._database.table(TABLE)
         self._marks = self._database.table(MARKS)
-        self._index = Index()
         self._removed: dict[str, int] = {}
-        self._fill({doc_id: rows[doc_id] for doc_id in storage.texts(TABLE)})
+        self._index = Index(_readable_rows({key: rows[key] for key in storage.texts(TABLE)}))
         self._incomplete = bool(self.set_aside or self._marks or not self._index.rows)
-
-    def _fill(self, rows: Mapping[int, Row | None]) -> None:
-        for doc_id in (doc_id for doc_id, row in rows.items() if row is None):
-            _log.warning("Record %d of the history can't be read.", doc_id)
-        self._index.fill((doc_id, row) for doc_id, row in rows.items() if row)
 
     def add(self, generation: Generation) -> None:
         """One that is known is replaced: there are never two records of one generation."""
@@ -164,7 +158,7 @@ class TinyHistory:
             doc_id += 1
             rows[doc_id], texts[doc_id] = row, text
         self._table.replace(texts)
-        self._index.fill(rows.items())
+        self._index = Index(rows.items())
         self._removed = removed
 
     @property
@@ -202,6 +196,14 @@ class TinyHistory:
             # One record that somebody edited must not hide the others.
             _log.warning("%s", error)
             return None
+
+
+def _readable_rows(rows: Mapping[int, Row | None]) -> Iterator[tuple[int, Row]]:
+    for doc_id, row in rows.items():
+        if row:
+            yield doc_id, row
+        else:
+            _log.warning("Record %d of the history can't be read.", doc_id)
 
 
 def _become(record: Mapping[str, Any], document: MutableMapping[str, Any]) -> None:
