@@ -107,7 +107,10 @@ class Generations:
         )
 
     def change_generation(
-        self, job_id: str, change: GenerationChange, request: Request
+        self,
+        job_id: str,
+        request: Request,
+        change: GenerationChange = GenerationChange(),  # noqa: B008
     ) -> GenerationAnswer:
         """Put tags to it, or stars on its pictures. What is left out stays as it is."""
         pictures = self._studio.pictures

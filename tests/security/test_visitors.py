@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
+import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +24,7 @@ ONE = "/api/generate/{job_id}"
 # Every route with the id of a generation; what a stranger to it gets is what a wrong id gets.
 CALLS = [
     ("GET", ONE),
+    ("PATCH", ONE),
     ("GET", f"{ONE}/events"),
     ("GET", "/api/images/{job_id}/1"),
     ("GET", "/api/images/{job_id}/1?thumb=1"),
@@ -116,6 +119,20 @@ def test_lists_and_totals_are_ones_own(shared: App) -> None:
     with visiting(shared, "ann") as ann:
         found = ann.get("/api/generate/?q=xylophone").json()["generations"]
         assert [one["id"] for one in found] == [job_id]
+
+
+def test_a_zip_has_ones_own_alone(shared: App) -> None:
+    with visiting(shared, "bob") as bob, visiting(shared, "carl") as carl:
+        chosen = {"pictures": f"{painted(shared, bob, 'a secret zither')}/1"}
+        for answer in (carl.get("/api/images.zip"), carl.post("/api/images.zip", data=chosen)):
+            assert "history.jsonl" in names_in(answer) and b"zither" not in answer.content
+        assert len(names_in(bob.get("/api/images.zip?q=zither"))) == 2
+        assert len(names_in(bob.post("/api/images.zip", data=chosen))) == 2
+
+
+def names_in(answer: httpx.Response) -> list[str]:
+    assert answer.status_code == 200
+    return zipfile.ZipFile(io.BytesIO(answer.content)).namelist()
 
 
 def test_one_idempotency_key_of_two_visitors_makes_two(shared: App) -> None:
