@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 import torch
 from torch import Tensor
 
 from fluxui.errors import LoraUnreadable
 from fluxui.loras import header
-from fluxui.loras.changes import Change
+from fluxui.loras.changes import Change, largest
 from fluxui.loras.header import Header, number, plan_file, read_header
 from fluxui.loras.layouts import Piece, Targets
 
@@ -57,7 +57,7 @@ def read(path: Path, targets: Targets) -> Canonical:
 
 
 def _changes(
-    piece: Piece, entries: Header, stream: BinaryIO, targets: Targets
+    piece: Piece, entries: Header, stream: BufferedReader, targets: Targets
 ) -> Iterator[tuple[str, Pair | Change]]:
     """What one layer of the file does, cut by rows for the layers that it is for."""
     parts = {role: _matrix(name, entries, stream) for role, name in piece.method.tensors.items()}
@@ -77,10 +77,10 @@ def _changes(
 def _pairs(piece: Piece, parts: Mapping[str, Tensor], scale: float, sizes: list[int]) -> list[Pair]:
     up, down = parts["up"], parts["down"]
     if scale != 1:
-        up = up.float() * scale
+        up = up.float().mul_(scale)
     if piece.swapped:
         up = torch.cat(up.chunk(2)[::-1])
-    _check_size(piece, float(up.abs().max()) * float(down.abs().max()) * piece.method.rank)
+    _check_size(piece, largest(up) * largest(down) * piece.method.rank)
     return [(rows, down) for rows in torch.split(up, sizes)]
 
 
@@ -104,15 +104,17 @@ def _whole(
         start = stop
 
 
-def _matrix(name: str, entries: Header, stream: BinaryIO) -> Tensor:
+def _matrix(name: str, entries: Header, stream: BufferedReader) -> Tensor:
     """One tensor of the file, without the ones at the end that a convolution of 1x1 has."""
     entry = entries.tensors[name]
+    raw = torch.empty(entry.end - entry.start, dtype=torch.uint8)
     stream.seek(entry.start)
-    raw = bytearray(stream.read(entry.end - entry.start))
-    tensor = torch.frombuffer(raw, dtype=_DTYPES[entry.dtype]).view(entry.shape[:2])
+    if stream.readinto(raw.numpy().data) != len(raw):
+        raise LoraUnreadable("This file is cut off. Download it again.")
+    tensor = raw.view(_DTYPES[entry.dtype]).view(entry.shape[:2])
     if tensor.dtype not in _KEPT:
         tensor = tensor.float()
-    if not tensor.isfinite().all():
+    if not math.isfinite(largest(tensor)):
         raise LoraUnreadable(
             f"{name[:80]} holds values that are no numbers (NaN or infinite).",
             "Its training went wrong: use an earlier checkpoint.",

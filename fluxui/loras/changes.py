@@ -70,6 +70,12 @@ class Change:
         return _bound(self.method, self.parts) * abs(self.scale)
 
 
+def largest(tensor: Tensor) -> float:
+    """The largest number in it, either sign; not finite if any of them is not."""
+    low, high = torch.aminmax(tensor)  # one pass, many times faster than isfinite
+    return float(torch.maximum(-low, high))
+
+
 def _lora(parts: Mapping[str, Tensor]) -> Tensor:
     return parts["up"] @ parts["down"]
 
@@ -111,7 +117,7 @@ def _bound(method: str, parts: Mapping[str, Tensor]) -> float:
     """The largest numbers of all parts, times the lengths of the sums between them."""
     product = 1.0
     for role, part in parts.items():
-        product *= float(part.abs().max())
+        product *= largest(part)
         if role in ("down", "lokr_w1_b", "lokr_w2_b", "hada_w1_b", "hada_w2_b"):
             product *= part.shape[0]
     return product

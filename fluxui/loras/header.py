@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from io import BufferedReader
 from pathlib import Path
 from statistics import mode
 from typing import BinaryIO
@@ -81,7 +82,7 @@ class Fit:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+def opened(path: Path) -> Iterator[tuple[BufferedReader, int]]:
     """The file and its size. Raises LoraUnreadable for any but a regular `.safetensors`."""
     if path.suffix != SUFFIX:
         raise LoraUnreadable(f"{path.name} is not named .safetensors.")

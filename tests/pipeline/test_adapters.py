@@ -17,7 +17,6 @@ from fluxui.loras.changes import Change
 from fluxui.pipeline import Adapter, Delta
 from fluxui.pipeline.adapters import Adapters
 from fluxui.pipeline.base_models import TINY
-from fluxui.pipeline.deltas import DeltaCache
 from fluxui.pipeline.targets import targets
 from tests.pipeline.conftest import lora
 
@@ -269,26 +268,3 @@ def test_only_what_changed_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
         swap.apply(adapters)
         assert len(written) == count
     assert len(swap._pristine) == 20
-
-
-def test_the_cache_is_bounded_and_drops_the_oldest() -> None:
-    loads: list[str] = []
-
-    def counted(name: str) -> Adapter:
-        inner = lora(sizes(5), name)
-
-        def load() -> Delta:
-            loads.append(name)
-            return inner.load()
-
-        return Adapter(name, 1.0, load)
-
-    a, b, c = counted("a"), counted("b"), counted("c")
-    one = sum(up.nbytes + down.nbytes for up, down in a.load().values())
-    loads.clear()
-    cache = DeltaCache(limit=2 * one)
-    for adapter in (a, b, a, c, a, b):
-        cache.get(adapter)
-    assert loads == ["a", "b", "c", "b"]
-    assert len(cache) == 2
-    assert cache.bytes == 2 * one
