@@ -9,6 +9,8 @@ from fluxui.history import History
 from fluxui.history.tiny import TinyHistory
 from fluxui.loras.library import Library
 from fluxui.pipeline import Pipeline, get_pipeline
+from fluxui.queue import Queue
+from fluxui.queue.lent import LentQueue
 from fluxui.queue.local import LocalQueue
 from fluxui.settings import Settings
 from fluxui.storage import Storage
@@ -41,7 +43,11 @@ def assemble(settings: Settings, pipeline: Pipeline, storage: Storage, history: 
     worker = Worker(pipeline, library, storage, history, choose_webhook(settings))
     resume = left_over(pipeline.base_model.id, history)
     size, size_each = settings.queue_size, settings.visitor_queue_size
-    queue = LocalQueue(worker.run, worker.prepare, size, resume, size_each)
+    queue: Queue
+    if settings.zero_gpu:
+        queue = LentQueue(worker.run, size, resume, size_each)
+    else:
+        queue = LocalQueue(worker.run, worker.prepare, size, resume, size_each)
     return Studio(settings, pipeline, library, storage, history, queue)
 
 
