@@ -164,6 +164,7 @@ def _generate(studio: Studio, given: argparse.Namespace) -> int:
     )
     if given.output and not given.output.parent.is_dir():
         raise InvalidRequest(f"There is no folder {given.output.parent}.")
+    studio.pause(False)  # who asks here waits for it
     generation = studio.submit(form)
     try:
         ended = asyncio.run(_follow(studio, generation.id))

@@ -18,7 +18,8 @@
     ├── TooLarge              413  a body over the limit
     ├── TryLater              429  it says when
     │   ├── QueueFull
-    │   └── LimitReached           one visitor, or all of them, asked for too much
+    │   ├── LimitReached           one visitor, or all of them, asked for too much
+    │   └── Restarting        503  this process ends, and the next one goes on
     ├── StorageError          503
     │   ├── StorageRefused         no such bucket, or not with these keys
     │   ├── StorageUnavailable     does not answer now
@@ -171,6 +172,15 @@ class QueueFull(TryLater):
 class LimitReached(TryLater):
     code = "limit_reached"
     default_hint = "Nothing was lost. Fewer images, fewer steps or a smaller size cost less."
+
+
+class Restarting(TryLater):
+    status = 503
+    code = "restarting"
+    default_hint = "Ask again once fluxui is up."
+
+    def __init__(self, kept: str) -> None:
+        super().__init__(f"fluxui is being stopped. {kept}", retry_after=10)
 
 
 class StorageError(FluxuiError):

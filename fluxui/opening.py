@@ -12,14 +12,15 @@ from fluxui.pipeline import Pipeline, get_pipeline
 from fluxui.queue import Queue
 from fluxui.queue.lent import LentQueue
 from fluxui.queue.local import LocalQueue
+from fluxui.queue.order import Ticket
 from fluxui.settings import Settings
 from fluxui.storage import Storage
 from fluxui.storage.local import LocalStorage
 from fluxui.storage.s3 import S3Storage
 from fluxui.storage.spool import SpooledStorage
 from fluxui.studio import Studio
-from fluxui.waiting import left_over
-from fluxui.webhook import choose_webhook
+from fluxui.waiting import Pauses, left_over
+from fluxui.webhook import choose_webhook, nobody
 from fluxui.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -40,15 +41,24 @@ def open_studio(settings: Settings) -> Studio:
 def assemble(settings: Settings, pipeline: Pipeline, storage: Storage, history: History) -> Studio:
     """A studio around the given organs, with the queue of this process."""
     library = Library(storage, settings.data_dir / "cache", pipeline.base_model)
-    worker = Worker(pipeline, library, storage, history, choose_webhook(settings))
+    webhook = choose_webhook(settings)
+    tell = webhook.tell if webhook else nobody
+    worker = Worker(pipeline, library, storage, history, tell)
     resume = left_over(pipeline.base_model.id, history)
+    if webhook:
+        webhook.catch_up(history)
+    queue = _open_queue(settings, worker, resume)
+    return Studio(settings, pipeline, library, storage, history, queue, tell)
+
+
+def _open_queue(settings: Settings, worker: Worker, resume: list[Ticket]) -> Queue:
     size, size_each = settings.queue_size, settings.visitor_queue_size
-    queue: Queue
     if settings.zero_gpu:
-        queue = LentQueue(worker.run, size, resume, size_each)
-    else:
-        queue = LocalQueue(worker.run, worker.prepare, size, resume, size_each)
-    return Studio(settings, pipeline, library, storage, history, queue)
+        return LentQueue(worker.run, size, resume, size_each)
+    pauses = Pauses(settings.data_dir)
+    return LocalQueue(
+        worker.run, worker.prepare, size, resume, size_each, pauses.read(), pauses.keep
+    )
 
 
 def _open_storage(settings: Settings) -> Storage:

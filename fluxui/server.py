@@ -15,6 +15,7 @@ import signal
 import socket
 import tempfile
 import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from fluxui.studio import Studio
 MAX_THREADS = 200  # each tab that watches a generation holds one
 MAX_EVENTS = 256  # clicks that wait; our own queue bounds the generations
 CLOSING_SECONDS = 1
+FAREWELL_SECONDS = 0.5  # so that whoever watches is told
 WARM_UP_SECONDS = 0.5  # so that importing torch does not hold up the first page
 
 
@@ -133,10 +135,12 @@ class App:
         return "\n".join(line for line in lines if line)
 
     def close(self) -> None:
-        """Stop serving, let the running step end, and leave nothing behind."""
+        """Say so, stop serving, let the running step end, and leave nothing behind."""
         # Whoever still watches is cut off after a second, which uvicorn takes for an error.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         self._warm_up.cancel()
+        if self.studio.leave():
+            time.sleep(FAREWELL_SECONDS)
         self.demo.close(verbose=False)
         self.studio.close()
         shutil.rmtree(self.temp, ignore_errors=True)

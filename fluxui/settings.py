@@ -50,6 +50,8 @@ class Settings(BaseSettings):
     total_megapixel_steps_per_hour: int = Field(40_000, ge=1)
     max_upload_mib: int = Field(2048, ge=1)
 
+    trash_days: int = Field(30, ge=0)
+
     webhook_url: str = ""
     webhook_secret: SecretStr | None = None
 

@@ -24,7 +24,7 @@ from tests.live import serving
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", "CHANGELOG.md", *(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))]
 # Flags of other programs that the pages mention.
-FOREIGN_FLAGS = {"--json", "--help", "--gpus"}
+FOREIGN_FLAGS = {"--json", "--help", "--bucket", "--lifecycle-configuration", "--gpus"}
 # Kept by the gate for a login of its own, and by Studio for a form that no JSON can make.
 VARIABLE = re.compile(r"\b(?:FLUXUI|S3|AWS|HF|GRADIO)_[A-Z0-9_]+\b")
 
