@@ -31,6 +31,7 @@
     ├── PipelineError         500
     │   ├── BaseModelUnavailable 503  no weights, no token, no licence click
     │   ├── BaseModelDamaged       names, shapes or fingerprint changed
+    │   ├── GpuRefused         503  no GPU is lent, or the quota is used up
     │   ├── OutOfMemory            too large for this device
     │   └── Cancelled              somebody asked to stop: not a failure
     ├── SpaceError            502
@@ -235,6 +236,12 @@ class BaseModelUnavailable(PipelineError):
 class BaseModelDamaged(PipelineError):
     code = "base_model_damaged"
     default_hint = "It is loaded again before the next generation."
+
+
+class GpuRefused(PipelineError):
+    status = 503
+    code = "gpu_refused"
+    default_hint = "Your settings are kept. Try again later, or log in to Hugging Face."
 
 
 class OutOfMemory(PipelineError):

@@ -76,6 +76,8 @@ class App:
         from starlette.middleware import Middleware
         from starlette.routing import Route
 
+        from fluxui.ui.caller import Caller
+
         settings = self.settings
         shared = self.logins or settings.public or settings.in_space
         key = read_key(settings.data_dir)
@@ -89,6 +91,7 @@ class App:
             framed=settings.in_space,
         )
         proxies = Middleware(ProxyHeaders, trusted=choose_trusted(settings))
+        callers = [Middleware(Caller, page=self.demo)] if settings.zero_gpu else []
         # Gradio would fetch any public URL for anybody; the first routes shut that.
         no_proxy = [
             Route(f"/gradio_api/file{sign}http{{rest:path}}", _no_proxy, methods=["GET", "HEAD"])
@@ -112,7 +115,7 @@ class App:
                 "routes": [*no_proxy, *self.api.routes],
                 "openapi_url": None,
                 "exception_handlers": dict(self.api.exception_handlers),
-                "middleware": [proxies, gate],
+                "middleware": [proxies, gate, *callers],
             },
         }
 

@@ -38,6 +38,7 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = None
 
     system: str = Field("", validation_alias="SYSTEM")
+    zero_gpu: bool = Field(False, validation_alias="SPACES_ZERO_GPU")
     base_model: str = "auto"
     data_dir: Path = Field(default_factory=lambda values: default_data_dir(values["system"]))
     queue_size: int = Field(64, ge=1, le=10_000)

@@ -107,7 +107,11 @@ def get_pipeline(settings: Settings) -> Pipeline:
     """The one pipeline of this process, made on the first call and loaded by its `load()`."""
     global _pipeline
     with _lock:
-        if _pipeline is None:
+        if _pipeline is None and settings.zero_gpu:
+            from fluxui.pipeline.zero import LENT, LentPipeline
+
+            _pipeline = LentPipeline(choose_base_model(settings, LENT), settings)
+        elif _pipeline is None:
             from fluxui.pipeline.flux import FluxPipeline
 
             _pipeline = FluxPipeline(choose_base_model(settings), settings)

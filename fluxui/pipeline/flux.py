@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 from fluxui.errors import BaseModelDamaged, BaseModelUnavailable, OutOfMemory
 from fluxui.pipeline import Adapter, Painting, Step
 from fluxui.pipeline.base_models import BaseModel
-from fluxui.pipeline.devices import cpu, probe
+from fluxui.pipeline.devices import Device, cpu, probe
 from fluxui.pipeline.loading import fingerprint, put_on_device, read_model
-from fluxui.pipeline.placement import place
+from fluxui.pipeline.placement import Placement, place
 from fluxui.pipeline.targets import CLIP, T5
 from fluxui.settings import Settings
 
@@ -38,11 +38,23 @@ Encoded = tuple["Tensor", "Tensor"]
 
 
 class FluxPipeline:
-    """One FLUX on one device. See `fluxui.pipeline.Pipeline` for the contract."""
+    """One FLUX on one device. See `fluxui.pipeline.Pipeline` for the contract.
 
-    def __init__(self, base_model: BaseModel, settings: Settings) -> None:
+    `device` is what to paint on, for whoever knows better than the driver; `read` brings the
+    diffusers pipeline, for whoever has it already.
+    """
+
+    def __init__(
+        self,
+        base_model: BaseModel,
+        settings: Settings,
+        device: Device | None = None,
+        read: Callable[[BaseModel, Placement, Settings], Any] = read_model,
+    ) -> None:
         self.base_model = base_model
         self._settings = settings
+        self._given = device
+        self._read = read
         self._pipe: Any = None
         self._seconds_to_load = 0.0
 
@@ -55,7 +67,7 @@ class FluxPipeline:
             return
         started = time.monotonic()
         torch = _import_torch()
-        device = probe()
+        device = self._given or probe()
         if device.kind == "cuda" and not torch.cuda.is_available():
             device = cpu(hidden=True)
         self._placement = place(device, self.base_model.weight_bytes)
@@ -66,7 +78,7 @@ class FluxPipeline:
             )
         self._device_name = device.name
         self._device = torch.device(self._placement.device)
-        pipe = read_model(self.base_model, self._placement, self._settings)
+        pipe = self._read(self.base_model, self._placement, self._settings)
         self._settle(pipe)
         self._seconds_to_load = time.monotonic() - started
 
