@@ -20,6 +20,7 @@ from fluxui.errors import (
     HistoryReadOnly,
     IdempotencyConflict,
     IllegalTransition,
+    InvalidRequest,
     LoraMisfit,
     Restarting,
     StorageFull,
@@ -46,6 +47,7 @@ from fluxui.webhook import Tell
 # How long a cancel waits for the end: a step of a slow device, or two looks at a full disk.
 CANCEL_SECONDS, STUCK_SECONDS = 10.0, 2.5
 LOOK_SECONDS = 0.01
+MAX_KEY = 200
 
 
 class Studio:
@@ -100,6 +102,8 @@ class Studio:
         Raises InvalidRequest, LoraNotFound, LoraMisfit, QueueFull, LimitReached, Restarting,
         IdempotencyConflict, StorageFull, HistoryReadOnly.
         """
+        if len(idempotency_key) > MAX_KEY:
+            raise InvalidRequest(f"An idempotency key has at most {MAX_KEY} characters.")
         request = form.admit(self.base_model.limits)
         loras = [self._fitting(ref) for ref in request.loras]
         visitor = self._who()
