@@ -32,7 +32,7 @@ from fluxui.pictures import Pictures, theirs
 from fluxui.pipeline import Pipeline
 from fluxui.pipeline.base_models import BaseModel
 from fluxui.queue import Cancelling, Progress, Queue
-from fluxui.quota import Quota
+from fluxui.quota import Quota, accepted_lately
 from fluxui.request import GenerationForm, GenerationRequest, LoraRef
 from fluxui.settings import Settings
 from fluxui.storage import Storage
@@ -75,8 +75,7 @@ class Studio:
         self._queue = queue
         self._watch = Watch(pipeline.base_model.id, history, queue)
         self._tell = tell
-        self._quota = Quota(settings)
-        self._quota.recall(history)
+        self._quota = Quota(settings, partial(accepted_lately, history))
         self._trash = Trash(storage, history)
         self._sweeper = Sweeper(self._trash, settings.trash_days)
         self._admission = threading.Lock()
