@@ -33,6 +33,9 @@
     │   ├── BaseModelDamaged       names, shapes or fingerprint changed
     │   ├── OutOfMemory            too large for this device
     │   └── Cancelled              somebody asked to stop: not a failure
+    ├── SpaceError            502
+    │   ├── SpaceRefused           the Hub does not let us: token, name, hardware, network
+    │   └── SpaceFailed            it was uploaded, but does not run
     ├── WorkerLost            500  the process died twice while painting
     └── ConfigurationError    500  the settings contradict each other, or the machine
         └── PortTaken
@@ -248,6 +251,19 @@ class Cancelled(PipelineError):
     def __init__(self, step: int = 0) -> None:
         super().__init__(f"Stopped at step {step}.")
         self.step = step
+
+
+class SpaceError(FluxuiError):
+    status = 502
+    code = "space_error"
+
+
+class SpaceRefused(SpaceError):
+    code = "space_refused"
+
+
+class SpaceFailed(SpaceError):
+    code = "space_failed"
 
 
 class WorkerLost(FluxuiError):

@@ -27,6 +27,7 @@ from fluxui.gate import VISITOR_COOKIE, Gate, choose_hosts
 from fluxui.login import LoginPage
 from fluxui.logins import choose_logins
 from fluxui.opening import open_studio
+from fluxui.proxy import ProxyHeaders, choose_trusted
 from fluxui.settings import Settings
 from fluxui.studio import Studio
 
@@ -87,6 +88,7 @@ class App:
             page=self._login_page(key),
             framed=settings.in_space,
         )
+        proxies = Middleware(ProxyHeaders, trusted=choose_trusted(settings))
         # Gradio would fetch any public URL for anybody; the first routes shut that.
         no_proxy = [
             Route(f"/gradio_api/file{sign}http{{rest:path}}", _no_proxy, methods=["GET", "HEAD"])
@@ -110,7 +112,7 @@ class App:
                 "routes": [*no_proxy, *self.api.routes],
                 "openapi_url": None,
                 "exception_handlers": dict(self.api.exception_handlers),
-                "middleware": [gate],
+                "middleware": [proxies, gate],
             },
         }
 
