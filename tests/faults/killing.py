@@ -127,7 +127,10 @@ class Promises:
             self._did("restore" if name in there else "delete", name)
 
     def records(self) -> list[Generation]:
-        found = parse((self.folder / "history.json").read_bytes())
+        path = self.folder / "history.json"
+        if not path.exists():  # it died before it opened the house for the first time
+            return []
+        found = parse(path.read_bytes())
         assert found.whole
         texts = found.tables.get(TABLE, {})
         return [Generation.model_validate_json(text) for _, text in sorted(texts.items())]
