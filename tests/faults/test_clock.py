@@ -62,7 +62,7 @@ def test_a_clock_that_jumps(nursery: Nursery, tmp_path: Path) -> None:
         jumping.join()
         assert end == -signal.SIGKILL
         promises.hear(lines)
-        if life and len(promises.accepted) > ENOUGH:
+        if life and len(promises.accepted) > ENOUGH and jumped(promises.records()):
             break
     assert nursery.live(folder=str(folder), life=LIVES, last=True) == ([], 0)
     assert promises.ended()["completed"] > 10
@@ -70,10 +70,15 @@ def test_a_clock_that_jumps(nursery: Nursery, tmp_path: Path) -> None:
     assert promises.compare(nursery, tmp_path / "calm")
 
 
-def assert_told_right(records: list[Generation]) -> None:
+def jumped(records: list[Generation]) -> bool:
+    """Whether something was asked for on each of the three days."""
     days = {one.created_at.date() for one in records}
     today = datetime.now(timezone.utc).date()
-    assert {today - timedelta(1), today, today + timedelta(1)} <= days  # it did jump
+    return {today - timedelta(1), today, today + timedelta(1)} <= days
+
+
+def assert_told_right(records: list[Generation]) -> None:
+    assert jumped(records)
     order = [tuple(map(int, one.idempotency_key.split("."))) for one in records]
     assert order == sorted(order)
     for one in records:
