@@ -44,7 +44,7 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
 
 def tell(rows: Mapping[str, Row], path: Path | None, **facts: Any) -> None:
     """Print the table, and write it with `facts` and the machine to `path` if there is one."""
-    width = max(map(len, rows))
+    width = max(map(len, rows), default=len("milliseconds"))
     print(f"{'milliseconds':{width}}  {'median':>9}  {'middle half':>19}  {'of':>5}")
     for name, row in rows.items():
         middle = f"{row['p25']:.2f} to {row['p75']:.2f}"

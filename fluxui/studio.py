@@ -20,6 +20,7 @@ from fluxui.errors import (
     HistoryReadOnly,
     IdempotencyConflict,
     IllegalTransition,
+    InvalidRequest,
     LoraMisfit,
     Restarting,
     StorageFull,
@@ -31,7 +32,7 @@ from fluxui.pictures import Pictures, theirs
 from fluxui.pipeline import Pipeline
 from fluxui.pipeline.base_models import BaseModel
 from fluxui.queue import Cancelling, Progress, Queue
-from fluxui.quota import Quota
+from fluxui.quota import Quota, accepted_lately
 from fluxui.request import GenerationForm, GenerationRequest, LoraRef
 from fluxui.settings import Settings
 from fluxui.storage import Storage
@@ -46,6 +47,7 @@ from fluxui.webhook import Tell
 # How long a cancel waits for the end: a step of a slow device, or two looks at a full disk.
 CANCEL_SECONDS, STUCK_SECONDS = 10.0, 2.5
 LOOK_SECONDS = 0.01
+MAX_KEY = 200
 
 
 class Studio:
@@ -73,8 +75,7 @@ class Studio:
         self._queue = queue
         self._watch = Watch(pipeline.base_model.id, history, queue)
         self._tell = tell
-        self._quota = Quota(settings)
-        self._quota.recall(history)
+        self._quota = Quota(settings, partial(accepted_lately, history))
         self._trash = Trash(storage, history)
         self._sweeper = Sweeper(self._trash, settings.trash_days)
         self._admission = threading.Lock()
@@ -100,6 +101,8 @@ class Studio:
         Raises InvalidRequest, LoraNotFound, LoraMisfit, QueueFull, LimitReached, Restarting,
         IdempotencyConflict, StorageFull, HistoryReadOnly.
         """
+        if len(idempotency_key) > MAX_KEY:
+            raise InvalidRequest(f"An idempotency key has at most {MAX_KEY} characters.")
         request = form.admit(self.base_model.limits)
         loras = [self._fitting(ref) for ref in request.loras]
         visitor = self._who()
