@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fluxui.pipeline.base_models import BaseModel, choose_base_model
-from fluxui.settings import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from fluxui.settings import Settings
 
 # module name → (B, A): the delta of that module's weight is B @ A, with alpha baked in.
 Delta = Mapping[str, "tuple[Tensor, Tensor]"]
@@ -42,13 +43,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Painting:
-    """One picture: RGB bytes, row by row, and the layers that each adapter changed."""
+    """One picture: RGB bytes, row by row, and the layers that each adapter changed.
+
+    `shortcuts` names what made it differ from what the weights as published would paint.
+    """
 
     pixels: bytes
     width: int
     height: int
     layers: tuple[int, ...]
     seconds: float
+    shortcuts: tuple[str, ...] = ()
 
 
 class Pipeline(Protocol):

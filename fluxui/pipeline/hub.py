@@ -6,6 +6,7 @@ Whatever keeps us from it becomes one sentence with the way out. Imports no torc
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (
@@ -18,7 +19,9 @@ from huggingface_hub.errors import (
 )
 
 from fluxui.errors import BaseModelUnavailable
-from fluxui.settings import Settings
+
+if TYPE_CHECKING:
+    from fluxui.settings import Settings
 
 # Every file of weights that painting needs, under the names of the FLUX.1 repositories.
 WEIGHTS = (
