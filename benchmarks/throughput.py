@@ -1,4 +1,4 @@
-"""20 queued generations against 20 bare diffusers calls: python -m benchmarks.throughput [--json FILE]
+"""20 queued generations against 20 bare calls: python -m benchmarks.throughput [--json FILE]
 
 One process, one loaded model, in turn: the whole studio (admission, queue, painting, PNG with its
 settings, thumbnail, storage, history) against diffusers' own call on the same weights, which keeps

@@ -24,11 +24,12 @@ from fluxui.pipeline.devices import Device, cpu, probe
 from fluxui.pipeline.loading import fingerprint, put_on_device, read_model, send_back
 from fluxui.pipeline.placement import Placement, ladder, unlocks
 from fluxui.pipeline.steps import Watch
+from fluxui.pipeline.targets import CLIP, T5
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fluxui.pipeline.adapters import Adapters
+    from fluxui.pipeline.adapters import Adapters, Signature
     from fluxui.pipeline.preview import Previewer
     from fluxui.pipeline.speed import Speed
     from fluxui.settings import Settings
@@ -67,7 +68,7 @@ class FluxPipeline:
         self._rungs: list[Placement] = []
         self._fell: list[str] = []
         self._starved = 0
-        self._prompts: OrderedDict[str, Encoded] = OrderedDict()
+        self._prompts: OrderedDict[tuple[str, Signature], Encoded] = OrderedDict()
         self._seconds_to_load = 0.0
 
     def load(self) -> None:
@@ -116,7 +117,13 @@ class FluxPipeline:
         pipe = read_model(self.base_model, placement, self._settings)
         put_on_device(pipe, placement)
         previewer = fit_previewer(pipe.vae, self._device)
-        adapters = Adapters(pipe.transformer, self.base_model.targets(), self._device)
+        adapters = Adapters(
+            pipe.transformer,
+            self.base_model.targets(),
+            self._device,
+            encoders={part: getattr(pipe, part) for part in (CLIP, T5)},
+            pristine=placement.pristine,
+        )
         limits = self.base_model.limits
         small, usual = (limits.min_size, limits.min_size), (limits.width, limits.height)
         # Of two sizes, for after the second compiled blocks are ready for any.
@@ -133,7 +140,7 @@ class FluxPipeline:
     def _try(self, pipe: Any, sizes: Sequence[tuple[int, int]]) -> None:
         """A step and a decode of each size; what comes out must be numbers."""
         for size in sizes:
-            encoded = self._encode(pipe, "")
+            encoded = self._encode(pipe, "", ())
             latents = self._denoise(pipe, encoded, size, 1, self.base_model.limits.guidance, 0)
             if not latents.isfinite().all():
                 raise FloatingPointError("The first step gave values that are no numbers.")
@@ -196,7 +203,7 @@ class FluxPipeline:
         loaded = self._ready
         layers = loaded.adapters.apply(adapters)
         watch = Watch(loaded.previewer, size, steps, on_step)
-        encoded = self._encode(loaded.pipe, prompt)
+        encoded = self._encode(loaded.pipe, prompt, loaded.adapters.on_text)
         latents = self._denoise(loaded.pipe, encoded, size, steps, guidance, seed, watch)
         return self._decode(loaded.pipe, latents, *size), layers
 
@@ -271,9 +278,13 @@ class FluxPipeline:
         latents: Tensor = result[0]
         return latents
 
-    def _encode(self, pipe: Any, prompt: str) -> Encoded:
-        """The prompt's embeddings, kept for the prompts used last."""
-        if prompt not in self._prompts:
+    def _encode(self, pipe: Any, prompt: str, on_text: Signature) -> Encoded:
+        """The prompt's embeddings, kept for the prompts used last.
+
+        `on_text` is what LoRAs do to the text encoders.
+        """
+        key = prompt, on_text
+        if key not in self._prompts:
             import torch
 
             with torch.no_grad():
@@ -283,11 +294,11 @@ class FluxPipeline:
                     max_sequence_length=self.base_model.max_sequence_length,
                 )
             dtype = getattr(torch, self._rungs[0].dtype)
-            self._prompts[prompt] = (embeds.to(dtype), pooled.to(dtype))
+            self._prompts[key] = (embeds.to(dtype), pooled.to(dtype))
             if len(self._prompts) > PROMPTS_KEPT:
                 self._prompts.popitem(last=False)
-        self._prompts.move_to_end(prompt)
-        return self._prompts[prompt]
+        self._prompts.move_to_end(key)
+        return self._prompts[key]
 
     def _decode(self, pipe: Any, latents: Tensor, width: int, height: int) -> bytes:
         """Bytes on the device, then one copy; rounded as diffusers rounds."""

@@ -13,6 +13,7 @@ from fluxui.pipeline import flux
 from fluxui.pipeline.base_models import CATALOGUE
 from fluxui.pipeline.devices import PACKAGES, installed, probe
 from fluxui.pipeline.placement import Placement, Rung, _ways
+from fluxui.pipeline.targets import targets
 from tests.pipeline.conftest import Easel, lora, make_pipeline
 
 pytestmark = [
@@ -44,11 +45,11 @@ def test_a_rung_paints_and_forgets_its_loras(
     plain = easel.paint()
     assert easel.pipeline.describe()["rung"] == placement.rung.value
     assert easel.pipeline.describe()["compiled"] == compiled
-    targets = easel.pipeline.base_model.targets()
-    changed = easel.paint([lora(targets)])
+    sizes = targets(easel.pipeline.base_model.config)
+    changed = easel.paint([lora(sizes)])
     assert changed.pixels != plain.pixels
     assert easel.paint().pixels == plain.pixels
-    assert easel.paint([lora(targets)]).pixels == changed.pixels
+    assert easel.paint([lora(sizes)]).pixels == changed.pixels
 
 
 def test_memory_that_really_runs_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 
 from fluxui.errors import LoraMisfit, LoraUnreadable
-from fluxui.loras.layouts import Shape, plan
+from fluxui.loras.layouts import plan
+from fluxui.loras.methods import Shape
 from fluxui.pipeline.base_models import CATALOGUE
+from fluxui.pipeline.targets import targets
 
 DEV = CATALOGUE["flux1-dev"].targets()
+LAYERS = targets(CATALOGUE["flux1-dev"].config)
 RANK = 16
 
 
@@ -47,17 +50,17 @@ def with_tensors(sizes: dict[str, tuple[int, int]]) -> dict[str, Shape]:
 def test_kohya_reaches_all_494_layers_of_the_blocks() -> None:
     found = plan(kohya(), {}, DEV)
     assert found.format == "kohya"
-    assert found.layers == {name for name in DEV if "transformer_blocks." in name}
+    assert found.layers == {name for name in LAYERS if "transformer_blocks." in name}
     assert (len(found.pieces), len(found.layers)) == (19 * 10 + 38 * 3, 494)
 
 
 def test_every_layer_by_the_name_that_diffusers_gives_it() -> None:
     for prefix in ("transformer.", "", "base_model.model."):
         shapes: dict[str, Shape] = {}
-        for name, (rows, columns) in DEV.items():
+        for name, (rows, columns) in LAYERS.items():
             shapes[f"{prefix}{name}.lora_A.weight"] = (RANK, columns)
             shapes[f"{prefix}{name}.lora_B.weight"] = (rows, RANK)
-        assert plan(shapes, {}, DEV).layers == DEV.keys()
+        assert plan(shapes, {}, DEV).layers == LAYERS.keys()
 
 
 def test_a_deeper_model_is_another_one() -> None:
@@ -97,8 +100,3 @@ def test_metadata_that_makes_no_sense_is_refused(metadata: str) -> None:
     }
     with pytest.raises(LoraUnreadable, match="metadata|lora_adapter_metadata"):
         plan(shapes, {"lora_adapter_metadata": metadata}, DEV)
-
-
-def test_dora_in_the_metadata_is_refused() -> None:
-    with pytest.raises(LoraMisfit, match="DoRA"):
-        plan(kohya(), {"lora_adapter_metadata": '{"transformer.use_dora": true}'}, DEV)

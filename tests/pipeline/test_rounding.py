@@ -15,7 +15,8 @@ from fluxui.pipeline.base_models import CATALOGUE
 from fluxui.pipeline.devices import cpu
 from fluxui.pipeline.placement import Rung, place
 from fluxui.pipeline.rounding import to_nf4
-from tests.pipeline.conftest import Easel, make_pipeline
+from fluxui.pipeline.targets import targets
+from tests.pipeline.conftest import Easel, lora, make_pipeline
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # theirs
 PLAIN = place(cpu(), CATALOGUE["tiny"].sizes)
@@ -41,11 +42,17 @@ def test_a_rounded_model_paints_nearly_the_same(
             lambda granularity: quantization.Float8WeightOnlyConfig(),
         )
     assert library
-    placement = replace(PLAIN, rung=rung, dtype="bfloat16")
+    placement = replace(PLAIN, rung=rung, dtype="bfloat16", pristine="")
     monkeypatch.setattr(flux, "ladder", lambda *given: (placement,))
-    rounded = Easel(make_pipeline(tmp_path)).paint(steps=4)
-    assert rounded.shortcuts == ({Rung.nf4: "NF4 weights", Rung.fp8: "fp8 weights"}[rung],)
-    assert 0 < difference(rounded.pixels, easel.paint(steps=4).pixels) < 3
+    rounded = Easel(make_pipeline(tmp_path))
+    plain, exact = rounded.paint(steps=4), easel.paint(steps=4)
+    assert plain.shortcuts == ({Rung.nf4: "NF4 weights", Rung.fp8: "fp8 weights"}[rung],)
+    assert 0 < difference(plain.pixels, exact.pixels) < 3
+    adapter = lora(targets(easel.pipeline.base_model.config), size=0.1)
+    with_lora = rounded.paint([adapter], steps=4)
+    apart = difference(with_lora.pixels, plain.pixels)
+    assert difference(with_lora.pixels, easel.paint([adapter], steps=4).pixels) < apart / 2
+    assert rounded.paint(steps=4).pixels == plain.pixels
 
 
 def test_every_linear_is_rounded_and_the_rest_is_not() -> None:

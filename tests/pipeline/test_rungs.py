@@ -17,6 +17,7 @@ from fluxui.pipeline.base_models import CATALOGUE
 from fluxui.pipeline.devices import cpu
 from fluxui.pipeline.flux import FluxPipeline
 from fluxui.pipeline.placement import Placement, Rung, place
+from fluxui.pipeline.targets import targets
 from tests.pipeline.conftest import Easel, lora, make_pipeline
 
 PLAIN = place(cpu(), CATALOGUE["tiny"].sizes)
@@ -170,12 +171,22 @@ def test_what_failed_is_let_go_of(on: Rungs, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_layers_that_visit_paint_the_same(on: Rungs, easel: Easel) -> None:
     visiting = Easel(on(LAYERED))
-    targets = easel.pipeline.base_model.targets()
+    sizes = targets(easel.pipeline.base_model.config)
     plain = visiting.paint()
     assert plain.pixels == easel.paint().pixels
-    one = visiting.paint([lora(targets)])
-    assert one.pixels == easel.paint([lora(targets)]).pixels
+    one = visiting.paint([lora(sizes)])
+    assert one.pixels == easel.paint([lora(sizes)]).pixels
     assert visiting.paint().pixels == plain.pixels
+
+
+def test_loras_act_beside_layers_where_there_is_no_room_for_copies(on: Rungs, easel: Easel) -> None:
+    beside = Easel(on(replace(LAYERED, pristine="")))
+    adapter = lora(targets(easel.pipeline.base_model.config))
+    plain = beside.paint()
+    one, merged = beside.paint([adapter]).pixels, easel.paint([adapter]).pixels
+    assert max(abs(a - b) for a, b in zip(one, merged, strict=True)) <= 1
+    assert one != plain.pixels
+    assert beside.paint().pixels == plain.pixels
 
 
 def test_a_cancel_sends_the_visitors_back(on: Rungs, monkeypatch: pytest.MonkeyPatch) -> None:
