@@ -32,7 +32,7 @@ from fluxui.pipeline import Adapter, Step
 from fluxui.pipeline.base_models import choose_base_model
 from fluxui.pipeline.devices import Device, probe
 from fluxui.pipeline.flux import FluxPipeline
-from fluxui.pipeline.placement import Placement, ladder
+from fluxui.pipeline.placement import Placement, Rung, Sizes, ladder, place
 from fluxui.pipeline.targets import targets
 from fluxui.queue.local import LocalQueue
 from fluxui.queue.order import Ticket
@@ -187,7 +187,7 @@ def rungs(plan: Plan, device: Device) -> dict[str, Row]:
     rows: dict[str, Row] = {}
     for name, card in cards(device).items():
         model = choose_base_model(Bare(str(plan.folder)), card)  # type: ignore[arg-type]
-        for placement in ladder(card, model.sizes, plan.fast):
+        for placement in (*ladder(card, model.sizes, plan.fast), *rehearsed(card)):
             called = f"{name}, {placement.rung.value}" + (", T5 visits" * placement.text_visits)
             with only(card, device):
                 took = climb(plan, card, placement)
@@ -196,6 +196,14 @@ def rungs(plan: Plan, device: Device) -> dict[str, Row]:
             if took:
                 rows[called] = summary([took])
     return rows
+
+
+def rehearsed(card: Device) -> tuple[Placement, ...]:
+    """A CPU has one rung of its own; there the last one of a GPU is tried as well."""
+    if card.kind != "cpu":
+        return ()
+    plain = place(card, Sizes(1, 1))
+    return (replace(plain, rung=Rung.layered, text_visits=True, pristine=""),)
 
 
 def cards(device: Device) -> dict[str, Device]:

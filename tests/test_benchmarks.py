@@ -44,7 +44,11 @@ def test_the_gpu_benchmark_runs_on_a_bare_machine(tmp_path: Path) -> None:
     told = json.loads(written.read_text())
     assert told["tiny"] is True and told["fell"] == ""
     measured = told["milliseconds"]
-    for row in ("a picture, fluxui", "a picture, diffusers", "another LoRA", "another weight"):
-        assert measured[row]["median"] > 0
+    pictures = {"a picture, fluxui", "a picture, diffusers"}
+    rungs = {"this machine, cpu", "this machine, layered, T5 visits"}
+    swaps = {"another LoRA", "another weight"}
+    assert set(measured) == pictures | rungs | swaps | {"GPU idle between two"}
+    assert all(row["median"] > 0 for row in measured.values())
     assert measured["GPU idle between two"]["count"] == 2
+    assert told["pixels"].startswith("0.00")
     assert "percent_of_the_floor" not in told, "a narrow model has no floor"

@@ -18,9 +18,10 @@ FP8 = (8, 9)
 HOPPER = (9, 0)
 
 # Parts of the transformer's size, computed from FLUX.1: what a step and the decoder need beside
-# the weights, at 1024x1024 and with the picture decoded in tiles.
+# the weights, in bf16 at the base model's own size. The decoder takes tiles above that size only.
 _ROOM = 0.15
-_TIGHT_ROOM = 0.08
+_TIGHT_ROOM = 0.11
+_SMALLER = 0.75**2
 _SLOT = 0.06  # LoRAs of rank 128 beside their layers
 _LAYER = 0.02  # two of the largest layers: one at work, one on its way
 _NF4 = 0.29  # of bf16: four bits, their scales, and the norms as they were
@@ -145,18 +146,18 @@ def _ways(device: Device, sizes: Sizes, fast: str) -> Iterator[_Way]:
     """Best first. What rounds the weights comes where they do not fit as they are, or on demand."""
     plain = _plain(device, sizes, fast)
     whole, text = sizes.transformer, sizes.text * (1 if plain.wide_dtype == plain.dtype else 2)
-    room, tight, slot = _ROOM * whole, _TIGHT_ROOM * whole, _SLOT * whole
-    ram = _RAM * whole
+    slot, ram = _SLOT * whole, _RAM * whole
     rounded = list(_rounded(plain, sizes, text))
     if "fp8" in fast:
         yield from (way for way in rounded if way.placement.rung is Rung.fp8)
-    yield _Way(replace(plain, pristine="cuda"), 2 * whole + text + room, ram)
+    yield _Way(replace(plain, pristine="cuda"), 2 * whole + text + _ROOM * whole, ram)
     swaps = "another LoRA takes about a second."
     kept = replace(plain, pristine="cpu", note=f"Everything stays on the GPU; {swaps}")
-    yield _Way(kept, whole + text + room, ram + whole)
+    yield _Way(kept, whole + text + _ROOM * whole, ram + whole)
     visits = replace(
         plain, text_visits=True, tiling=True, note="T5 visits the GPU for each new prompt: seconds."
     )
+    tight = _tight(visits, whole)
     yield _Way(replace(visits, pristine="cpu"), whole + tight, ram + whole + text)
     yield _Way(visits, whole + tight + slot, ram + text)
     yield from rounded
@@ -168,11 +169,17 @@ def _ways(device: Device, sizes: Sizes, fast: str) -> Iterator[_Way]:
         cache=False,
         smaller=True,
     )
-    least = _LAYER * whole + tight + slot
+    least = _LAYER * whole + _tight(streamed, whole) + slot
     yield _Way(streamed, least, ram + whole + text)
     # Without pinned memory, which a container may refuse to give in such amounts.
     note = "Each layer visits the GPU in turn, and the GPU waits for it: several times slower."
     yield _Way(replace(streamed, rung=Rung.layered, note=note), least, ram + whole + text)
+
+
+def _tight(placement: Placement, whole: float) -> float:
+    """The least room that a picture of the default size takes, the decoder in its own type."""
+    wide = 1 if placement.wide_dtype == placement.dtype else 2
+    return _TIGHT_ROOM * whole * wide * (_SMALLER if placement.smaller else 1)
 
 
 def _plain(device: Device, sizes: Sizes, fast: str) -> Placement:
@@ -196,7 +203,7 @@ def _rounded(plain: Placement, sizes: Sizes, text: float) -> Iterator[_Way]:
     `text` is T5 in its own type, in which four bits are four bits.
     """
     whole = sizes.transformer
-    tight, slot, ram = _TIGHT_ROOM * whole, _SLOT * whole, _RAM * whole
+    tight, slot, ram = _tight(plain, whole), _SLOT * whole, _RAM * whole
     rounded = replace(plain, tiling=True)
     note = "Weights and inputs are rounded to 8 bits: pictures differ a little."
     fp8 = replace(rounded, rung=Rung.fp8, note=note)

@@ -5,8 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
+from diffusers import AutoencoderKL, FluxTransformer2DModel
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
-from fluxui.pipeline.base_models import CATALOGUE
+from benchmarks.random_flux import CLIP_L, T5_XXL, VAE, config
+from fluxui.pipeline.base_models import CATALOGUE, FLUX1
 from fluxui.pipeline.devices import PACKAGES, Device
 from fluxui.pipeline.placement import Placement, Rung, Sizes, ladder, place, unlocks
 
@@ -32,7 +37,8 @@ CARDS: dict[str, Device] = {
         ("T4", 15.8, 15.6, 128, (7, 5)),
         ("T4 of Colab", 15.8, 15.6, 13, (7, 5)),
         ("3060", 12.9, 12.4, 34, (8, 6)),
-        ("1650", 4.2, 4.1, 67, (7, 5)),
+        ("1660", 6.2, 6.0, 67, (7, 5)),
+        ("3050", 4.2, 4.1, 67, (8, 6)),
         ("1050", 2.1, 2.0, 16, (6, 1)),
         ("H200, 20 GB left", 150, 20, 128, (9, 0)),
         ("H200, 5 GB left", 150, 5, 128, (9, 0)),
@@ -50,7 +56,8 @@ BARE = {
     "4090": (Rung.streamed, True, "", True),
     "3090": (Rung.streamed, True, "", True),
     "T4": (Rung.streamed, True, "", True),
-    "1650": (Rung.streamed, True, "", True),
+    "1660": (Rung.streamed, True, "", True),
+    "3050": (Rung.streamed, True, "", True),
     "H200, 20 GB left": (Rung.streamed, True, "", True),
     "H200, 5 GB left": (Rung.streamed, True, "", True),
 }
@@ -180,6 +187,21 @@ def test_a_cpu_paints_with_flux_if_it_has_the_memory() -> None:
     assert (on(256).short, on(256).dtype, on(256).attention) == ("", "float32", ())
     assert on(256, free=30).short
     assert on(0).short == ""  # a machine that does not tell is trusted
+
+
+def bytes_of(model: nn.Module) -> int:
+    return 2 * sum(weight.numel() for weight in model.parameters())
+
+
+def test_sizes_are_those_of_the_real_shapes() -> None:
+    """On `meta`, where a tensor takes no memory."""
+    with torch.device("meta"):
+        transformer = FluxTransformer2DModel.from_config(FLUX1)
+        clip = CLIPTextModel(CLIPTextConfig(**config("text_encoder") | CLIP_L))
+        t5 = T5EncoderModel(T5Config(**config("text_encoder_2") | T5_XXL))
+        vae = AutoencoderKL.from_config(config("vae") | VAE)
+    assert FLUX.transformer == pytest.approx(bytes_of(transformer), rel=0.001)
+    assert FLUX.text == pytest.approx(sum(map(bytes_of, (clip, t5, vae))), rel=0.01)
 
 
 def test_sizes_count_every_weight_once() -> None:

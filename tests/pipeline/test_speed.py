@@ -84,10 +84,11 @@ def graphs() -> int:
     return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
 
 
+@pytest.mark.parametrize("pristine", ["cpu", ""], ids=["merged", "beside"])
 def test_compiled_blocks_stay_compiled_over_swaps_and_sizes(
-    model: Any, monkeypatch: pytest.MonkeyPatch
+    model: Any, monkeypatch: pytest.MonkeyPatch, pristine: str
 ) -> None:
-    """Two sizes warm it up; a LoRA is written into the weights that the graphs point to."""
+    """Two sizes warm it up; a LoRA is written into the tensors that the graphs point to."""
     compile_blocks = model.compile_repeated_blocks
     monkeypatch.setattr(
         model,
@@ -96,7 +97,7 @@ def test_compiled_blocks_stay_compiled_over_swaps_and_sizes(
     )
     torch._dynamo.utils.counters.clear()
     sizes = targets(NARROW)
-    adapters = Adapters(model, sizes, torch.device("cpu"))
+    adapters = Adapters(model, sizes, torch.device("cpu"), pristine=pristine)
     plain = forward(model, 24)
     speed = speed_up(
         model,
