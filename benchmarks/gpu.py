@@ -41,6 +41,7 @@ RANK, WEIGHT, GUIDANCE = 16, 0.8, 3.5
 TERAFLOPS_A_STEP = 74.38  # counted at 1024x1024 with 512 tokens of text
 TERAFLOPS_A_SECOND = 790.0  # bf16, as an H200 was seen to multiply matrices
 CARDS = (12, 16, 24)  # GB
+BOTH = 90e9  # two transformers, one of them with the copy that LoRAs are merged from
 
 
 @dataclass
@@ -79,7 +80,12 @@ def main() -> None:
         plan = Plan(folder, side, steps, given.pairs, given.fast, given.tiny)
         if not (folder / "transformer" / "config.json").exists():
             write_model(folder, torch.device(device.kind), given.tiny)
-        rows = against_diffusers(plan, device) | rungs(plan, device)
+        rows: dict[str, Row] = {}
+        if plan.tiny or device.room > BOTH:
+            rows = against_diffusers(plan, device)
+        else:
+            plan.facts["diffusers"] = f"no room for both, which take {BOTH / 1e9:.0f} GB"
+        rows |= rungs(plan, device)
     tell(rows, given.json, device=device.name, tiny=given.tiny, **plan.facts)
 
 

@@ -7,6 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import torch
+
+from benchmarks import random_flux
+from fluxui.pipeline.base_models import FLUX1, choose_base_model
+from fluxui.pipeline.flux import FluxPipeline
+from fluxui.settings import Settings
+from tests.pipeline.conftest import Easel
+
 ROOT = Path(__file__).parent.parent
 
 # Runs a module as `python -m` does, on a machine that never had these.
@@ -52,3 +61,21 @@ def test_the_gpu_benchmark_runs_on_a_bare_machine(tmp_path: Path) -> None:
     assert measured["GPU idle between two"]["count"] == 2
     assert told["pixels"].startswith("0.00")
     assert "percent_of_the_floor" not in told, "a narrow model has no floor"
+
+
+def test_the_random_model_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a GPU, every part made anew; only the widths are others."""
+    narrow = {"joint_attention_dim": 64, "pooled_projection_dim": 32, "num_layers": 1}
+    monkeypatch.setattr(
+        random_flux, "FLUX1", FLUX1 | random_flux.DEPTH_ONLY | narrow | {"num_single_layers": 1}
+    )
+    clip = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
+    monkeypatch.setattr(random_flux, "CLIP_L", random_flux.CLIP_L | clip | {"projection_dim": 32})
+    t5 = {"d_model": 64, "d_kv": 16, "d_ff": 64, "num_heads": 4, "num_layers": 2}
+    monkeypatch.setattr(random_flux, "T5_XXL", random_flux.T5_XXL | t5)
+    channels = {"block_out_channels": (32, 32, 32, 32), "sample_size": 64}
+    monkeypatch.setattr(random_flux, "VAE", random_flux.VAE | channels)
+    random_flux.write_model(tmp_path, torch.device("cpu"), narrow=False)
+    settings = Settings(data_dir=tmp_path / "data", base_model=str(tmp_path))
+    painted = Easel(FluxPipeline(choose_base_model(settings), settings)).paint()
+    assert len(painted.pixels) == 64 * 64 * 3

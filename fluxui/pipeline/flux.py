@@ -374,12 +374,12 @@ def _threads() -> int:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """torch has a class for it on CUDA; on the CPU there is only the message."""
+    """torch has a class for its own on CUDA; on the CPU, and of CUDA's libraries, the message."""
     import torch
 
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in str(
-        error
-    )
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return any(words in str(error) for words in ("DefaultCPUAllocator", "_STATUS_ALLOC_FAILED"))
 
 
 def _resident_bytes() -> int:
