@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from fluxui.errors import LoraUnreadable
 
+MAX_ALPHA = 1e9  # no trainer comes near it, and a whole number may be larger than any float
 _PARTS = ("text_encoder", "text_encoder_2")
 
 
@@ -37,8 +38,8 @@ class Scales:
             return 1.0
         if isinstance(alpha, bool) or not isinstance(alpha, (int, float)):
             raise LoraUnreadable("lora_alpha in this LoRA's metadata is no number.")
-        if not (math.isfinite(alpha) and alpha >= 0):
-            raise LoraUnreadable(f"lora_alpha in this LoRA's metadata is {alpha}.")
+        if not 0 <= alpha <= MAX_ALPHA:
+            raise LoraUnreadable("lora_alpha in this LoRA's metadata is out of all bounds.")
         return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 

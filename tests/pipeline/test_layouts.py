@@ -70,9 +70,15 @@ def plain(loaded: FluxPipeline) -> bytes:
     return Easel(loaded).paint(steps=1).pixels
 
 
+@pytest.fixture(scope="module")
+def untouched(loaded: FluxPipeline, plain: bytes) -> list[Tensor]:
+    """After a picture without LoRAs, which takes out what another test left in."""
+    return [tensor.detach().clone() for tensor in parameters(loaded).values()]
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_the_picture_of_its_weights(
-    name: str, easel: Easel, plain: bytes, lora_file: Write
+    name: str, easel: Easel, plain: bytes, untouched: list[Tensor], lora_file: Write
 ) -> None:
     row = ROWS[name]()
     with by_hand(easel.pipeline, row):
@@ -87,16 +93,26 @@ def test_the_picture_of_its_weights(
     assert len(fit.left_out) == row.left_out
     assert ("Left out" in fit.verdict) == bool(row.left_out)
     assert easel.paint(steps=1).pixels == plain
+    for tensor, before in zip(parameters(easel.pipeline).values(), untouched, strict=True):
+        assert torch.equal(tensor, before)
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_none_is_refused_by_name(
-    name: str, easel: Easel, plain: bytes, lora_file: Write
-) -> None:
+def test_what_is_none_is_refused_by_name(name: str, easel: Easel, lora_file: Write) -> None:
     bad = REFUSED[name]()
     path = lora_file(bad.tensors, f"{name}.safetensors", **bad.metadata)
     with pytest.raises(LoraError, match=bad.words):
         easel.paint([of_file(path)])
-    fit = report(path)
-    assert fit.fits == bad.by_numbers
+    assert report(path).fits == bad.by_numbers
+
+
+def test_after_all_of_them_the_picture_is_as_before(
+    easel: Easel, plain: bytes, lora_file: Write
+) -> None:
+    good = of_file(lora_file(ROWS["kohya"]().tensors, "good.safetensors"))
+    for name, make in REFUSED.items():
+        bad = make()
+        path = lora_file(bad.tensors, f"{name}.safetensors", **bad.metadata)
+        with pytest.raises(LoraError):
+            easel.paint([good, of_file(path)])
     assert easel.paint(steps=1).pixels == plain
