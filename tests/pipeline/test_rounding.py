@@ -48,7 +48,7 @@ def test_a_rounded_model_paints_nearly_the_same(
     plain, exact = rounded.paint(steps=4), easel.paint(steps=4)
     assert plain.shortcuts == ({Rung.nf4: "NF4 weights", Rung.fp8: "fp8 weights"}[rung],)
     assert 0 < difference(plain.pixels, exact.pixels) < 3
-    adapter = lora(targets(easel.pipeline.base_model.config), size=0.1)
+    adapter = lora(targets(easel.pipeline.base_model.config), name="faint", size=0.1)
     with_lora = rounded.paint([adapter], steps=4)
     apart = difference(with_lora.pixels, plain.pixels)
     assert difference(with_lora.pixels, easel.paint([adapter], steps=4).pixels) < apart / 2
