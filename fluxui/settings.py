@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from platformdirs import user_data_path
 from pydantic import AliasChoices, Field, SecretStr, field_validator
@@ -40,6 +41,7 @@ class Settings(BaseSettings):
     system: str = Field("", validation_alias="SYSTEM")
     zero_gpu: bool = Field(False, validation_alias="SPACES_ZERO_GPU")
     base_model: str = "auto"
+    fast: Literal["", "fp8", "cache", "fp8,cache"] = ""
     data_dir: Path = Field(default_factory=lambda values: default_data_dir(values["system"]))
     queue_size: int = Field(64, ge=1, le=10_000)
 

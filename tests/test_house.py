@@ -56,6 +56,8 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "torch": MODELS,
     "diffusers": MODELS,
     "transformers": MODELS,
+    "torchao": ("pipeline/rounding.py",),
+    "bitsandbytes": ("pipeline/rounding.py",),
     "huggingface_hub": ("pipeline/", "loras/", "doctor.py", "space.py"),
     "boto3": ("storage/s3.py",),
     "botocore": ("storage/s3.py",),
@@ -156,7 +158,8 @@ def test_third_party_stays_where_it_belongs(module: str) -> None:
 
 
 def test_third_party_is_in_the_requirements() -> None:
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    files = [ROOT / name for name in ("requirements.txt", "requirements-gpu.txt")]
+    lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
     named = {re.split(r"[<>=~\[;]", line)[0].strip() for line in lines if line[:1].isalpha()}
     known_as = {"PIL": "pillow", "botocore": "boto3", "starlette": "fastapi", "yaml": "pyyaml"}
     met = {name.split(".")[0] for module in MODULES for name, _ in imports(module)}

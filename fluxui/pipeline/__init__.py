@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fluxui.pipeline.base_models import BaseModel, choose_base_model
-from fluxui.settings import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from fluxui.settings import Settings
 
 
 class Change(Protocol):
@@ -61,6 +62,8 @@ class Step:
 class Painting:
     """One picture: RGB bytes, row by row, and the layers that each adapter changed, those of the
     text encoders included.
+
+    `shortcuts` names what made it differ from what the weights as published would paint.
     """
 
     pixels: bytes
@@ -68,6 +71,7 @@ class Painting:
     height: int
     layers: tuple[int, ...]
     seconds: float
+    shortcuts: tuple[str, ...] = ()
 
 
 class Pipeline(Protocol):

@@ -80,7 +80,7 @@ class LentPipeline:
         import spaces
 
         self.base_model = base_model
-        self._placement = place(device, base_model.weight_bytes)
+        self._placement = place(device, base_model.sizes)
         pipe = read_model(base_model, self._placement, settings)
         put_on_device(pipe, self._placement)
         self._painter = FluxPipeline(base_model, settings, device, read=lambda *_: pipe)

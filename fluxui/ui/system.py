@@ -30,6 +30,10 @@ DEVICE = {
     "device": "Device",
     "dtype": "Precision",
     "placement": "Placement",
+    "shortcuts": "Changes pictures",
+    "attention": "Attention",
+    "fell": "Done without",
+    "unlocks": "Could have",
     "threads": "Threads",
     "loras_in_memory": "LoRAs at hand",
 }

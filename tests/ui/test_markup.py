@@ -79,6 +79,12 @@ def test_the_cards_say_why_this_base_model(studio: Studio) -> None:
         facts, pipeline={"device": "H200", "memory_used": 36 * 10**9, "memory_total": 141 * 10**9}
     )
     assert "36.0 GB of 141.0 GB" in system.device_card(loaded)
+    told = {"device": "4090", "fell": "The rung fp8 failed here.", "shortcuts": "NF4 weights"}
+    card = system.device_card(
+        replace(facts, pipeline=told | {"unlocks": "", "attention": "native"})
+    )
+    assert "The rung fp8 failed here." in card and "NF4 weights" in card
+    assert "Could have" not in card
     away = replace(facts.storage, kind="bucket", waiting=3, waiting_bytes=4_200_000)
     assert "Bucket away: 3 waiting" in system.storage_pill(away)
     assert "4.2 MB" in system.storage_card(replace(facts, storage=away))
