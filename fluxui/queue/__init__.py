@@ -96,5 +96,8 @@ class Queue(Protocol):
         """Hold back what this visitor waits for, or let it go on. What runs goes on, and a full
         queue ends every pause."""
 
+    def paused(self, visitor: str) -> bool:
+        """Whether this visitor holds back."""
+
     def close(self) -> None:
         """Let the running one end if it does so soon, and stop."""

@@ -111,6 +111,10 @@ class LocalQueue:
             self._order.pause(visitor, paused)
             self._news()
 
+    def paused(self, visitor: str) -> bool:
+        with self._changed:
+            return self._order.holds_back(visitor)
+
     def close(self) -> None:
         with self._changed:
             self._closing = True

@@ -74,6 +74,10 @@ class Order:
         """Whether this one is held back by its visitor. Raises KeyError."""
         return self._lanes[self._visitors[job_id]].paused
 
+    def holds_back(self, visitor: str) -> bool:
+        """Whether this visitor has paused."""
+        return visitor in self._lanes and self._lanes[visitor].paused
+
     def add(self, ticket: Ticket) -> None:
         lane = self._lanes.setdefault(ticket.visitor, _Lane())
         lane.tickets.append(ticket)

@@ -73,7 +73,8 @@ class Page:
         for part in (self.generate, self.gallery, self.loras, self.system):
             part.wire()
         timer = gr.Timer(HEAD_SECONDS)
-        timer.tick(self._head, None, self.frame.head, **QUIET)
+        told = [self.generate.eta, self.frame.head]
+        timer.tick(self.generate.settle, self.generate.form.inputs, told, **QUIET)
         self._refresh(self.generate_tab, self.generate.refresh, self.generate.outputs)
         self._refresh(self.gallery_tab, self.gallery.refresh, self.gallery.outputs)
         self._refresh(self.loras_tab, self.loras.refresh, self.loras.outputs)
@@ -90,9 +91,6 @@ class Page:
 
     def boot(self, desk: Desk, job_id: str, request: gr.Request) -> Changes:
         """The page was loaded; `?job=` and `?tab=` say what to show."""
-        changes = self.generate.boot(desk, job_id, request) | {self.frame.head: self._head()}
+        changes = self.generate.boot(desk, job_id, request) | {self.frame.head: head(self.studio)}
         tab = request.query_params.get("tab", "")
         return changes | (self.frame.go_to(tab) if tab in TABS else {})
-
-    def _head(self) -> Any:
-        return head(self.studio.system())

@@ -305,7 +305,7 @@ class Form:
         _, chosen, num, _, *rest = values
         try:
             form = self.read(("picture", chosen, num, "", *rest))
-            return eta(self.studio.estimate(form), int(num))
+            return eta(self.studio.estimate(form), int(num), self.studio.seconds_left())
         except FluxuiError as error:
             return eta_error(error)
 
@@ -345,12 +345,14 @@ def advanced_label(steps: float, guidance: float) -> str:
     return f"Advanced · {steps:g} steps · guidance {guidance:g}"
 
 
-def eta(seconds: float | None, images: int) -> str:
-    """What it will cost, before anybody pressed."""
+def eta(seconds: float | None, images: int, before: float | None = None) -> str:
+    """What it will cost, before anybody pressed; `before` is the time of all that is queued."""
     words = "First picture: time unknown"
     if seconds is not None:
         count = html.counted(images, "image")
         words = f"About <b>{html.duration(seconds)}</b> for {count}"
+    if before:
+        words += f", and {html.duration(before)} in the queue"
     return eta_line(words, '<span class="fx-desktop">Ctrl + Enter</span>')
 
 

@@ -15,7 +15,7 @@ from fluxui.errors import (
     GenerationNotFound,
 )
 from fluxui.generation import Generation, Status
-from fluxui.queue import Progress
+from fluxui.queue import Phase, Progress
 from fluxui.request import GenerationForm, random_seed
 from fluxui.studio import Studio
 from fluxui.ui import html, stage
@@ -43,7 +43,9 @@ class Generate:
                 self.acts = Acts(studio, frame, self.form, self.show)
                 self._build_actions()
             with gr.Column(scale=1, min_width=320, elem_id="result"):
-                self.status = gr.HTML(elem_id="status", apply_default_css=False)
+                self.status = gr.HTML(
+                    elem_id="status", js_on_load=html.CLICKS, apply_default_css=False
+                )
                 self.stage = gr.HTML(
                     self._idle(Desk()),
                     elem_id="stage",
@@ -100,6 +102,8 @@ class Generate:
         form, inputs = self.form, [self.desk, *self.form.inputs]
         asked = self.go.click(self.submit, inputs, self.live, **QUIET)
         acted = self.stage.act(self.act, self.desk, self.outputs, **QUIET)
+        shown = [*self.live, self.frame.head]
+        self.status.act(self.queue, self.desk, shown, **QUIET)
         self.then_watch(asked)
         self.then_watch(acted)
         self.cancel.click(self.stop, self.desk, self.live, **QUIET)
@@ -150,7 +154,10 @@ class Generate:
         desk.show(generation.id, int(image) if image.isdecimal() else 1)
         if not generation.status.ended:
             since = html.clock(generation.created_at)
-            words = f"Your picture from {since} is still being painted."
+            progress = self.studio.progress(generation.id)
+            waits = progress is not None and progress.phase is Phase.waiting
+            does = "still waits for its turn" if waits else "is still being painted"
+            words = f"Your picture from {since} {does}."
             desk.notice = html.notice("Welcome back.", words)
         return changes | self.form.fill(desk, generation.request) | self.show(desk)
 
@@ -188,8 +195,8 @@ class Generate:
             yield self.show(desk)
 
     def settle(self, *values: Any) -> tuple[str, str]:
-        """A watcher went home: what the next one takes, and the pills of the head."""
-        return self.form.forecast(*values), head(self.studio.system())
+        """What the next one takes, and the pills of the head."""
+        return self.form.forecast(*values), head(self.studio)
 
     def stop(self, desk: Desk) -> Changes:
         """Cancel was pressed."""
@@ -203,6 +210,10 @@ class Generate:
     def act(self, desk: Desk, event: gr.EventData) -> Changes:
         """A button on the stage."""
         return self.acts.perform(desk, event._data)
+
+    def queue(self, desk: Desk, event: gr.EventData) -> Changes:
+        """A button of the strip: one's own queue in another order, held back, or let go."""
+        return self.acts.perform(desk, event._data) | {self.frame.head: head(self.studio)}
 
     def last_seed(self, desk: Desk) -> str:
         """The seed of the framed picture, or else of the newest one."""
@@ -222,8 +233,10 @@ class Generate:
         """The whole right side and the buttons, for what is on the desk now."""
         generation, progress, left = self._now(desk, moment)
         busy = generation is not None and not generation.status.ended
+        waits = busy and progress is not None and progress.phase is Phase.waiting
+        waiting = self.studio.waiting() if waits else ()
         changes: Changes = {
-            self.status: stage.status(generation, progress, left),
+            self.status: stage.status(generation, progress, left, waiting),
             self.stage: self._stage(desk, generation, progress),
             self.eta: gr.update(visible=not busy),
             self.hint: gr.update(value=_hint(progress, left), visible=busy),
