@@ -36,7 +36,7 @@ from fluxui.settings import Settings
 from fluxui.storage import Storage
 from fluxui.storage.spool import SpooledStorage
 from fluxui.system import System, queue_facts, storage_facts, versions
-from fluxui.visitor import OWNER, Who
+from fluxui.visitor import OWNER, Visitor, Who
 from fluxui.waiting import ticket
 from fluxui.watch import Moment, Watch
 
@@ -80,6 +80,10 @@ class Studio:
         view = copy(self)
         view._for(who)
         return view
+
+    def visitor(self) -> Visitor:
+        """Whom this studio serves now."""
+        return self._who()
 
     # Requests
 

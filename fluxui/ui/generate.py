@@ -26,6 +26,7 @@ from fluxui.ui.events import QUIET, WATCHING, Changes
 from fluxui.ui.examples import examples
 from fluxui.ui.form import LABEL, Form, eta, eta_line
 from fluxui.ui.frame import Frame
+from fluxui.ui.kept import KEEP, whose
 from fluxui.ui.system import head
 from fluxui.watch import Moment
 
@@ -37,6 +38,7 @@ class Generate:
 
     def __init__(self, studio: Studio, frame: Frame) -> None:
         self.studio, self.frame, self.desk = studio, frame, frame.desk
+        self.whose = gr.Textbox(visible="hidden", interactive=True, elem_id="whose")
         with gr.Row(elem_id="generate", equal_height=False):
             with gr.Column(scale=0, min_width=400, elem_id="form", elem_classes="fx-panel"):
                 self.form = Form(studio, frame)
@@ -93,7 +95,8 @@ class Generate:
 
     @property
     def outputs(self) -> list[Any]:
-        return [*self.live, *self.form.outputs, self.frame.tabs, self.frame.toast]
+        page = [self.frame.tabs, self.frame.toast, self.frame.kept, self.whose]
+        return [*self.live, *self.form.outputs, *page]
 
     # Listeners
 
@@ -128,6 +131,9 @@ class Generate:
             trigger_mode="always_last",
             **QUIET,
         )
+        kept = [self.whose, *form.inputs]
+        typed = [one.change for one in kept]
+        gr.on(typed, None, kept, self.frame.kept, js=KEEP, **QUIET)
         told = [form.steps, form.guidance]
         gr.on([one.change for one in told], None, told, form.advanced, js=LABEL, **QUIET)
 
@@ -138,12 +144,16 @@ class Generate:
 
     # Handlers
 
-    def boot(self, desk: Desk, job_id: str, request: gr.Request) -> Changes:
-        """A page was opened: show the job of its address, or the one it left behind."""
+    def boot(self, desk: Desk, job_id: str, kept: Any, request: gr.Request) -> Changes:
+        """A page was opened: show the job of its address, or the one it left behind. The form is
+        that of the job in the address, else as it was left."""
         desk.ready, desk.address = True, _address(request, desk.address)
         asked = request.query_params.get("job", "")
         changes: Changes = {self.form.add: gr.update(choices=self.form.choices())}
+        recalled, lost = self._recall(desk, kept)
+        changes |= recalled
         if not (asked or job_id):
+            desk.notice = lost
             return changes | self.show(desk)
         try:
             generation = self.studio.get(asked or job_id)
@@ -159,7 +169,23 @@ class Generate:
             does = "still waits for its turn" if waits else "is still being painted"
             words = f"Your picture from {since} {does}."
             desk.notice = html.notice("Welcome back.", words)
-        return changes | self.form.fill(desk, generation.request) | self.show(desk)
+        if asked or self.form.prompt not in recalled:
+            return changes | self.form.fill(desk, generation.request) | self.show(desk)
+        desk.notice += lost
+        return changes | self.show(desk)
+
+    def _recall(self, desk: Desk, kept: Any) -> tuple[Changes, str]:
+        """The form as this visitor left it, and a notice of what changed. What another one left
+        in this browser goes."""
+        mine = whose(self.studio.visitor())
+        changes: Changes = {self.whose: mine}
+        if not isinstance(kept, dict):
+            return changes, ""
+        if kept.get("whose") != mine:
+            return changes | {self.frame.kept: None}, ""
+        entered, changed = self.form.recall(desk, kept)
+        lost = html.notice("Your form is back.", f"Now {'; '.join(changed)}.") if changed else ""
+        return changes | entered, lost
 
     def refresh(self, desk: Desk) -> Changes:
         """The tab was opened: LoRAs may have come, and pictures gone."""

@@ -109,7 +109,24 @@ def head(studio: Studio) -> str:
     return (
         '<div class="fx-head"><span class="fx-brand">flux<b>ui</b></span><span class="fx-pills">'
         f'<span class="fx-desktop">{html.pill(model, title=facts.reason)}</span>'
-        f"{storage_pill(facts.storage)}{queue}</span></div>"
+        f"{storage_pill(facts.storage)}{queue}{account(studio)}</span></div>"
+    )
+
+
+def account(studio: Studio) -> str:
+    """On a Space: the way to sign in, or who has, and the way out."""
+    if not studio.settings.asks_hub:
+        return ""
+    visitor = studio.visitor()
+    kind, _, name = visitor.id.partition(":")
+    if visitor.owner or kind == "hf":
+        return (
+            '<form class="fx-account" method="post" action="logout"><button class="fx-pill">'
+            f"{esc(name or 'Owner')} · Sign out</button></form>"
+        )
+    return (
+        '<a class="fx-pill" href="login/huggingface" target="_blank" data-own-tab>'
+        'Sign in<span class="fx-desktop">with Hugging Face</span></a>'
     )
 
 
