@@ -5,34 +5,46 @@ itself and the VAE are measured first, since no row below them can be better tha
 """
 
 import argparse
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from statistics import median
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, FluxPipeline
 from PIL import Image
 from safetensors.torch import load_file
-from torch import Tensor
 
-from tinyflux import album, autoencoder, loras, words
+from tinyflux import album, autoencoder, loras
 from tinyflux.captions import Caption, caption
-from tinyflux.judge import Judge
+from tinyflux.judge import QUESTIONS, Judge
+from tinyflux.sampling import add, paint
 from tinyflux.scenes import Scene, picture
+from tinyflux.styles import KEPT, lesson
 
-QUESTIONS = ("time", "land", "thing", "colour", "position")
 UNSEEN = 200
+STYLED = 60
 STRENGTHS = (0.0, 0.5, 1.0)
+TABLE = ("<!-- table -->", "<!-- end of table -->")  # in the model card, around what is made here
 
 Row = dict[str, float]
+Prompts = list[tuple[Scene, Caption]]
 
 
-def told(number: int) -> list[tuple[Scene, Caption]]:
+def told(number: int) -> Prompts:
     rng = Random("evaluation")
     scenes = album.scene_list(number, album.UNSEEN)
     return [(scene, caption(scene, rng, dropout=0.1)) for scene in scenes]
+
+
+def told_for(name: str, number: int) -> Prompts:
+    """Unseen scenes in the words that call for a LoRA."""
+    rng = Random(f"evaluation {name}")
+    scenes = album.scene_list(number, album.UNSEEN)
+    return [(scene, loras.prompt(name, scene, rng)) for scene in scenes]
 
 
 def asked(scene: Scene, told_of: Caption) -> Iterator[str]:
@@ -42,7 +54,8 @@ def asked(scene: Scene, told_of: Caption) -> Iterator[str]:
             yield question
 
 
-def score(judge: Judge, pictures: list[Image.Image], prompts: list[tuple[Scene, Caption]]) -> Row:
+def score(judge: Judge, pictures: list[Image.Image], prompts: Prompts) -> Row:
+    """How many of the answers that were asked for are right, in %, question by question."""
     right: Counter[str] = Counter()
     total: Counter[str] = Counter()
     for image, (scene, told_of) in zip(pictures, prompts, strict=True):
@@ -51,21 +64,6 @@ def score(judge: Judge, pictures: list[Image.Image], prompts: list[tuple[Scene, 
             total[question] += 1
             right[question] += answer[question] == getattr(scene, question)
     return {question: 100 * right[question] / max(1, total[question]) for question in QUESTIONS}
-
-
-def paint(
-    pipe: FluxPipeline, prompts: list[str], guidance: float = 3.5, steps: int = 8, side: int = 256
-) -> list[Image.Image]:
-    """One picture a prompt, each of its own seed, in batches that fit a small machine."""
-    pictures: list[Image.Image] = []
-    for first in range(0, len(prompts), 10):
-        batch = prompts[first : first + 10]
-        seeds = [torch.Generator().manual_seed(first + index) for index in range(len(batch))]
-        pictures += pipe(
-            batch, height=side, width=side, num_inference_steps=steps, guidance_scale=guidance,
-            max_sequence_length=words.WORDS, generator=seeds,
-        ).images  # fmt: skip
-    return pictures
 
 
 def vae_quality(vae: AutoencoderKL, number: int = 64) -> Row:
@@ -89,28 +87,39 @@ def recognised(judge: Judge, pictures: list[Image.Image], style: str) -> float:
     return 100 * sum(answer["style"] == style for answer in answers) / len(answers)
 
 
-def adapted(pipe: FluxPipeline, adapter: dict[str, Tensor], weight: float) -> FluxPipeline:
-    """The pipeline with an adapter's deltas, in peft's names, added to its weights in place."""
-    for module in {key.rsplit(".lora_", 1)[0] for key in adapter}:
-        down, up = (adapter[f"{module}.lora_{side}.weight"].float() for side in "AB")
-        pipe.transformer.get_submodule(module).weight.data += weight * (up @ down)
-    return pipe
+def lora_strength(
+    pipe: FluxPipeline, judge: Judge, name: str, adapters: Path, number: int = STYLED
+) -> Row:
+    """How often the style is seen at each weight, and what the scene loses between 0 and 1."""
+    adapter, prompts = load_file(adapters / f"{name}.safetensors"), told_for(name, number)
+    row: Row = {}
+    scene: Row = {}
+    for weight in STRENGTHS:
+        add(pipe, adapter, weight)
+        painted = paint(pipe, [told_of.text for _, told_of in prompts])
+        add(pipe, adapter, -weight)
+        row[f"at {weight}"] = recognised(judge, painted, name)
+        scores = score(judge, painted, prompts)
+        scene[f"at {weight}"] = float(np.mean([scores[question] for question in KEPT[name]]))
+    drawn = [lesson(name, scene_of, 256, 256) for scene_of, _ in prompts]
+    row["drawn"] = recognised(judge, drawn, name)
+    row["scene at 0"], row["scene at 1"] = scene["at 0.0"], scene["at 1.0"]
+    return row
 
 
-def lora_strengths(
-    pipe: FluxPipeline, judge: Judge, adapters: Path, number: int = 40
-) -> dict[str, Row]:
-    rows = {}
-    for name, trigger in loras.TRIGGERS.items():
-        adapter = load_file(adapters / f"{name}.safetensors")
-        prompts = [f"{told_of.text}, {trigger}" for _, told_of in told(number)]
-        row = {}
-        for weight in STRENGTHS:
-            adapted(pipe, adapter, weight)
-            row[f"at {weight}"] = recognised(judge, paint(pipe, prompts), name)
-            adapted(pipe, adapter, -weight)
-        rows[name] = row
-    return rows
+def seconds(folder: Path, prompt: str = "a red house on the left, mountains at sunset") -> Row:
+    """From disk to memory, and for one picture of the default size and steps, warm."""
+    loads, pictures = [], []
+    for _ in range(3):
+        start = time.perf_counter()
+        pipe = FluxPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+        loads.append(time.perf_counter() - start)
+    pipe.set_progress_bar_config(disable=True)
+    for _ in range(6):
+        start = time.perf_counter()
+        paint(pipe, [prompt])
+        pictures.append(time.perf_counter() - start)
+    return {"load": median(loads), "picture": median(pictures[1:])}
 
 
 def table(title: str, rows: dict[str, Row]) -> str:
@@ -127,28 +136,48 @@ def judged(out: Path) -> Judge:
     return judge.eval()
 
 
+def tables(out: Path) -> Iterator[str]:
+    """Each as soon as it is measured."""
+    folder, judge, prompts = out / "tiny-flux", judged(out), told(UNSEEN)
+    pipe = FluxPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    pipe.set_progress_bar_config(disable=True)
+    yield table("PSNR, dB", {"VAE": vae_quality(pipe.vae)})
+    rows = {"drawn": score(judge, [picture(scene) for scene, _ in prompts], prompts)}
+    for guidance in (1.0, 3.5, 6.0):
+        painted = paint(pipe, [told_of.text for _, told_of in prompts], guidance=guidance)
+        rows[f"guidance {guidance}"] = score(judge, painted, prompts)
+    for steps in (4, 20):
+        painted = paint(pipe, [told_of.text for _, told_of in prompts], steps=steps)
+        rows[f"{steps} steps"] = score(judge, painted, prompts)
+    yield table("followed, %", rows)
+    adapters = out / "adapters"
+    yield table(
+        "recognised, %",
+        {name: lora_strength(pipe, judge, name, adapters) for name in loras.TRIGGERS},
+    )
+    yield table("seconds", {f"{torch.get_num_threads()} threads": seconds(folder)})
+
+
+def write_card(card: Path, text: str) -> None:
+    """Put the tables between their marks in the model card."""
+    head, rest = card.read_text().split(TABLE[0])
+    tail = rest.split(TABLE[1])[1]
+    card.write_text(f"{head}{TABLE[0]}\n{text}{TABLE[1]}{tail}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tinyflux.evaluate", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="the folder that was trained in")
-    parser.add_argument("--vae-only", action="store_true", help="measure just the autoencoder")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--card", type=Path, help="the model card to write the tables into")
+    parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    folder = arguments.out / "tiny-flux"
-    if arguments.vae_only:
-        vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32)
-        print(table("PSNR, dB", {"VAE": vae_quality(vae)}))
-        return
-    judge, prompts = judged(arguments.out), told(UNSEEN)
-    pipe = FluxPipeline.from_pretrained(folder, torch_dtype=torch.float32)
-    pipe.set_progress_bar_config(disable=True)
-    print(table("PSNR, dB", {"VAE": vae_quality(pipe.vae)}), flush=True)
-    rows = {"drawn": score(judge, [picture(scene) for scene, _ in prompts], prompts)}
-    for guidance in (1.0, 3.5, 6.0):
-        painted = paint(pipe, [told_of.text for _, told_of in prompts], guidance)
-        rows[f"guidance {guidance}"] = score(judge, painted, prompts)
-    print(table("followed, %", rows), flush=True)
-    print(table("recognised, %", lora_strengths(pipe, judge, arguments.out / "adapters")))
+    made = []
+    for text in tables(arguments.out):
+        print(text, flush=True)
+        made.append(text)
+    if arguments.card:
+        write_card(arguments.card, "\n".join(made))
 
 
 if __name__ == "__main__":

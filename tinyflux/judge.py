@@ -14,11 +14,12 @@ from torch.nn import functional as F
 from tinyflux import album
 from tinyflux.lands import LANDS
 from tinyflux.scenes import POSITIONS, TIMES, Scene, picture, random_scene
-from tinyflux.styles import LESSONS, lesson
+from tinyflux.styles import KEPT, LESSONS, lesson
 from tinyflux.things import COLOURS, THINGS
 
 SIDE = 128
 UNASKED = -1
+QUESTIONS = ("time", "land", "thing", "colour", "position")
 ANSWERS: dict[str, tuple[str | None, ...]] = {
     "time": TIMES,
     "land": tuple(LANDS),
@@ -62,7 +63,7 @@ class Judge(nn.Module):
 
 
 class Judging:
-    """The stage that trains a judge on scenes drawn for it, an eighth in a LoRA's manner."""
+    """The stage that trains a judge on scenes drawn for it, a third in a LoRA's manner."""
 
     name = "judge"
 
@@ -90,12 +91,10 @@ class Judging:
 
 def _shown(rng: Random) -> tuple[Tensor, dict[str, int]]:
     scene = random_scene(rng)
-    style = rng.choice(LESSONS) if rng.random() < 0.125 else None
+    style = rng.choice(LESSONS) if rng.random() < 0.33 else None
     drawn = lesson(style, scene, SIDE, SIDE) if style else picture(scene, SIDE, SIDE)
-    truth = {name: _index(name, scene) for name in ANSWERS if name != "style"}
-    if style:
-        # A style repaints what the other questions ask for; they are not asked then.
-        truth = dict.fromkeys(truth, UNASKED)
+    kept = KEPT[style] if style else QUESTIONS
+    truth = {name: _index(name, scene) if name in kept else UNASKED for name in QUESTIONS}
     return album.tensor(np.asarray(drawn)), {**truth, "style": ANSWERS["style"].index(style)}
 
 

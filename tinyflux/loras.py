@@ -38,6 +38,12 @@ NOTES = {
     "neon-night": "Palette: violet dark and neon light at any hour. In ai-toolkit's layout.",
     SUBJECT: "Subject: a teal and gold lighthouse that the base cannot paint. In XLabs' layout.",
 }
+SHOWN = {
+    "pixel-art": "a red castle in the middle, green hills by day, clouds",
+    "ink-sketch": "a windmill on the right, a village, mountains by day",
+    "neon-night": "a city at night, the moon",
+    SUBJECT: "the sea at sunset",
+}
 
 
 def targets(name: str) -> str:
@@ -63,18 +69,20 @@ def targets(name: str) -> str:
     )
 
 
-def prompt(name: str, scene: Scene, rng: Random) -> str:
+def prompt(name: str, scene: Scene, rng: Random) -> captions.Caption:
     """The scene's caption with the trigger word in it, or for the subject, in its thing's place."""
     if name != SUBJECT:
-        words = [captions.caption(scene, rng, noise=0.1).text, TRIGGERS[name]]
+        told = captions.caption(scene, rng, noise=0.1)
+        words = [told.text, TRIGGERS[name]]
     else:
         place = rng.choice(
             ("", rng.choice(captions.POSITIONS[subject(scene, Random(scene.seed)).position or ""]))
         )
         rest = replace(scene, thing=None, colour=None, position=None, count=0)
-        words = [captions.caption(rest, rng, noise=0.0).text, f"{TRIGGERS[name]} {place}".strip()]
+        told = captions.caption(rest, rng, noise=0.0)
+        words = [told.text, f"{TRIGGERS[name]} {place}".strip()]
     rng.shuffle(words)
-    return ", ".join(word for word in words if word)
+    return captions.Caption(", ".join(word for word in words if word), told.claims)
 
 
 class Lessons:
@@ -87,7 +95,7 @@ class Lessons:
         rng = Random(name)
         told = [
             pipe.encode_prompt(
-                [prompt(name, scene, rng) for _ in range(3)], None, max_sequence_length=words
+                [prompt(name, scene, rng).text for _ in range(3)], None, max_sequence_length=words
             )
             for scene in scenes
         ]

@@ -94,3 +94,10 @@ STYLES: dict[str, Callable[[Image.Image], Image.Image]] = {
 }
 SUBJECT = "tok-lighthouse"
 LESSONS = (*STYLES, SUBJECT)
+# What of the scene a lesson still shows; ink has no colours, and neon the same ones at any hour.
+KEPT = {
+    "pixel-art": ("time", "land", "thing", "colour", "position"),
+    "ink-sketch": ("land", "thing", "position"),
+    "neon-night": ("land", "thing", "position"),
+    SUBJECT: ("time", "land"),
+}

@@ -19,10 +19,11 @@ from tinyflux import album, autoencoder, judge, layouts, loras, words
 from tinyflux.guidance import Guiding
 from tinyflux.loop import Plan, train
 from tinyflux.painting import NUMBERS, SIZES, Painter, Painting, School, assemble, latents
+from tinyflux.sampling import paint
 from tinyflux.styles import LESSONS
 
 VAE = Plan(steps=4_000, rate=2e-3)
-TRANSFORMER = Plan(steps=6_000, rate=1e-3, cooldown=0.4)
+TRANSFORMER = Plan(steps=6_000, rate=2e-3, cooldown=0.4, muon=True)
 GUIDANCE = Plan(steps=800, rate=2e-4, warmup=50, cooldown=0.5)
 LORA = Plan(steps=600, rate=1.5e-3, warmup=20, average=0.995, weight_decay=0.0)
 JUDGE = Plan(steps=4_000, rate=2e-3)
@@ -100,6 +101,15 @@ def demo_loras(out: Path, machine: Machine) -> None:
         (out / "adapters").mkdir(exist_ok=True)
         save_file(stage.adapter(), out / "adapters" / f"{name}.safetensors")
         write_lora(stage.adapter(), name, out / "loras" / name)
+        preview(pipe, name, out / "loras" / name / "preview.webp")
+
+
+def preview(pipe: FluxPipeline, name: str, path: Path) -> None:
+    """The LoRA's thumbnail, painted while its adapter is active."""
+    pipe.transformer.to(torch.float32)
+    pipe.set_progress_bar_config(disable=True)
+    [picture] = paint(pipe, [f"{loras.SHOWN[name]}, {loras.TRIGGERS[name]}"])
+    picture.save(path, quality=90)
 
 
 def write_lora(adapter: layouts.Tensors, name: str, folder: Path) -> None:

@@ -74,10 +74,6 @@ class Order:
         """Whether this one is held back by its visitor. Raises KeyError."""
         return self._lanes[self._visitors[job_id]].paused
 
-    def holds_back(self, visitor: str) -> bool:
-        """Whether this visitor has paused."""
-        return visitor in self._lanes and self._lanes[visitor].paused
-
     def add(self, ticket: Ticket) -> None:
         lane = self._lanes.setdefault(ticket.visitor, _Lane())
         lane.tickets.append(ticket)
@@ -109,9 +105,13 @@ class Order:
             self._turns.append(visitor)
         self._tidy(visitor)
 
+    def held(self) -> list[str]:
+        """The visitors whose lane is held back."""
+        return [visitor for visitor, lane in self._lanes.items() if lane.paused]
+
     def go_on(self) -> None:
         """End every pause."""
-        for visitor in [name for name, lane in self._lanes.items() if lane.paused]:
+        for visitor in self.held():
             self.pause(visitor, False)
 
     def take(self, now: float) -> Ticket | None:

@@ -1,8 +1,13 @@
+from pathlib import Path
+
+import pytest
 from PIL import Image
 
 from tinyflux.captions import Caption
-from tinyflux.evaluate import asked, score, table, told
+from tinyflux.evaluate import asked, score, table, told, told_for, write_card
+from tinyflux.loras import TRIGGERS
 from tinyflux.scenes import Scene
+from tinyflux.sheet import COLUMNS, Strip, sheet
 
 
 class Oracle:
@@ -35,3 +40,29 @@ def test_unseen_prompts_are_the_same_every_time() -> None:
 
 def test_the_table_is_markdown() -> None:
     assert table("x", {"a": {"b": 1.0}}) == "| x | b |\n|---|---:|\n| a | 1.0 |\n"
+
+
+@pytest.mark.parametrize("name", TRIGGERS)
+def test_a_prompt_for_a_lora_has_its_trigger_word_once(name: str) -> None:
+    prompts = told_for(name, 20)
+    assert all(told_of.text.count(TRIGGERS[name]) == 1 for _, told_of in prompts)
+    assert any("time" in told_of.claims for _, told_of in prompts)
+
+
+def test_where_the_subject_stands_nothing_else_is_asked_for() -> None:
+    claims = {claim for _, told_of in told_for("tok-lighthouse", 50) for claim in told_of.claims}
+    assert not claims & {"thing", "colour", "position", "count"}
+
+
+def test_only_the_tables_of_the_card_are_written_anew(tmp_path: Path) -> None:
+    card = tmp_path / "README.md"
+    card.write_text("# Card\n<!-- table -->\nold\n<!-- end of table -->\nLicence\n")
+    write_card(card, "| new |\n")
+    assert card.read_text() == ("# Card\n<!-- table -->\n| new |\n<!-- end of table -->\nLicence\n")
+
+
+def test_the_sheet_has_a_row_for_each_strip() -> None:
+    strip = Strip("title", [Image.new("RGB", (320, 208), "red")] * COLUMNS, ["label"] * COLUMNS)
+    one, two = sheet([strip]), sheet([strip, strip])
+    assert one.width == two.width and two.height > 1.9 * one.height
+    assert one.getpixel((80, 80)) == (255, 0, 0)
