@@ -183,7 +183,7 @@ class Generate:
         if not isinstance(kept, dict):
             return changes, ""
         if kept.get("whose") != mine:
-            return changes | {self.frame.kept: None}, ""
+            return changes | {self.frame.kept: {}}, ""  # Gradio writes no None
         entered, changed = self.form.recall(desk, kept)
         lost = html.notice("Your form is back.", f"Now {'; '.join(changed)}.") if changed else ""
         return changes | entered, lost
