@@ -15,6 +15,7 @@
     │   └── LoraMisfit             made for another base model, or for none
     ├── Unauthorized          401  no login, or a wrong one
     ├── Forbidden             403  a write that another site asked for
+    ├── LoginFailed           502  Hugging Face did not say who it is
     ├── TooLarge              413  a body over the limit
     ├── TryLater              429  it says when
     │   ├── QueueFull
@@ -143,6 +144,12 @@ class Unauthorized(FluxuiError):
 class Forbidden(FluxuiError):
     status = 403
     code = "forbidden"
+
+
+class LoginFailed(FluxuiError):
+    status = 502
+    code = "login_failed"
+    default_hint = "Try again later; until then you are a guest."
 
 
 class TooLarge(FluxuiError):

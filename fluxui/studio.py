@@ -39,7 +39,7 @@ from fluxui.storage import Storage
 from fluxui.storage.spool import SpooledStorage
 from fluxui.system import System, queue_facts, storage_facts, versions
 from fluxui.trash import Sweeper, Trash
-from fluxui.visitor import OWNER, Who
+from fluxui.visitor import OWNER, Visitor, Who
 from fluxui.waiting import ticket
 from fluxui.watch import Moment, Watch
 from fluxui.webhook import Tell
@@ -92,6 +92,10 @@ class Studio:
         view = copy(self)
         view._for(who)
         return view
+
+    def visitor(self) -> Visitor:
+        """Whom this studio serves now."""
+        return self._who()
 
     # Requests
 
@@ -184,6 +188,11 @@ class Studio:
         visitor = self._who()
         return [one for one in self._watch.jobs() if visitor.owns(one.visitor)]
 
+    def queue(self) -> list[Moment]:
+        """The same, each with its progress and the time until its end."""
+        visitor = self._who()
+        return [one for one in self._watch.queue() if visitor.owns(one.generation.visitor)]
+
     def moment(self, job_id: str) -> Moment:
         """How one stands now. Raises GenerationNotFound."""
         return self._watch.moment(job_id, self.get)
@@ -236,6 +245,20 @@ class Studio:
     def pause(self, paused: bool) -> None:
         """Hold back what waits, or let it go on. What runs goes on."""
         self._queue.pause(self._who().id, paused)
+
+    def paused(self) -> bool:
+        """Whether one's own queue is held back."""
+        return self._queue.paused(self._who().id)
+
+    def seconds_left(self) -> float | None:
+        """Until all is done, everybody's, but what is held back; 0 if nothing is queued."""
+        return self._watch.seconds_left()
+
+    def waiting(self) -> list[str]:
+        """What one waits for oneself, in order. The owner's is not that of all."""
+        mark = self._who().id
+        mine = (one for one in self._watch.queue() if one.generation.visitor == mark)
+        return [one.generation.id for one in mine if one.waits]
 
     def delete(self, job_id: str) -> None:
         """Stop it if it runs, then move its pictures and its record to the trash.
@@ -316,7 +339,7 @@ class Studio:
             storage=storage_facts(self.settings, self._storage),
             pictures=self.pictures.page(Query(status=Status.completed), limit=0).images,
             loras=len(self._library.list()),
-            queue=queue_facts(self.settings, self._queue),
+            queue=queue_facts(self.settings, self._queue, self.seconds_left()),
             uptime=time.monotonic() - self._started,
             versions=versions(),
         )

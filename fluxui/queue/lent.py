@@ -76,6 +76,9 @@ class LentQueue:
     def pause(self, visitor: str, paused: bool) -> None:
         """Nothing waits here that could be held back."""
 
+    def paused(self, visitor: str) -> bool:
+        return False
+
     def close(self) -> None:
         with self._lock:
             self._deadline = time.monotonic() + GRACE_SECONDS
