@@ -12,7 +12,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from fluxui import images, parameters
-from fluxui.errors import InvalidRequest
+from fluxui.errors import IllegalTransition, InvalidRequest, LoraMisfit
+from fluxui.generation import Generation, add_trigger_words
 from fluxui.loras.library import Lora
 from fluxui.parameters import Named, Recipe
 from fluxui.pipeline.base_models import BaseModel
@@ -45,6 +46,28 @@ def recall(png: bytes, base_model: BaseModel, loras: Sequence[Lora]) -> Recalled
         sentences.append(f"It was painted by {recipe.base_model}, here paints {base_model.name}.")
     request = GenerationForm.parse({**values, "loras": chosen}).admit(base_model.limits)
     return Recalled(request, recipe.source, tuple(sentences), tuple(nearest))
+
+
+def check_repeatable(generation: Generation, base_model: BaseModel, loras: Sequence[Lora]) -> None:
+    """Whether all that made it is here as it was; `loras` are those that it names.
+
+    Raises IllegalTransition, LoraMisfit, which say what is not.
+    """
+    if generation.base_model != base_model.id:
+        raise IllegalTransition(
+            f"It was painted by {generation.base_model}, and here paints {base_model.id}.",
+            "Start fluxui with that base model to compare.",
+        )
+    for lora, use in zip(loras, generation.loras, strict=True):
+        if use.sha256 and lora.sha256 != use.sha256:
+            raise LoraMisfit(
+                f"The LoRA {use.model_id} is another file now.", "Import the former one again."
+            )
+    words = tuple(word for lora in loras for word in lora.trigger_words)
+    if add_trigger_words(generation.request.prompt, words)[1] != generation.painted:
+        raise IllegalTransition(
+            "The trigger words of its LoRAs have changed since.", "Change them back to compare."
+        )
 
 
 def _within(

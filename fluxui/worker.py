@@ -141,6 +141,7 @@ class Worker:
                 images=outputs,
                 loras=_proofs(generation.loras, paintings[0].layers),
                 seconds=round(sum(painting.seconds for painting in paintings), 3),
+                shortcuts=paintings[0].shortcuts,
             )
             put(record_key(completed), completed.record_file(), "application/json")
         except Cancelled as stop:  # there was no room, and nobody wants it any more
@@ -229,7 +230,10 @@ def _encode(generation: Generation, index: int, painting: Painting) -> tuple[Ima
     """What is recorded of one image, its PNG and its thumbnail."""
     size = painting.width, painting.height
     seed = generation.request.seeds()[index - 1]
-    png = images.encode(painting.pixels, *size, _settings(generation, index, seed))
+    settings = _settings(generation, index, seed)
+    if painting.shortcuts:
+        settings["shortcuts"] = list(painting.shortcuts)
+    png = images.encode(painting.pixels, *size, settings)
     image = Image(
         index=index,
         key=image_key(generation, index),

@@ -13,13 +13,31 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fluxui.pipeline.base_models import BaseModel, choose_base_model
-from fluxui.settings import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# module name → (B, A): the delta of that module's weight is B @ A, with alpha baked in.
-Delta = Mapping[str, "tuple[Tensor, Tensor]"]
+    from fluxui.settings import Settings
+
+
+class Change(Protocol):
+    """What a LoRA does to one tensor where that is no product of two matrices."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the tensor it is for."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def delta(self, pristine: Tensor, weight: float) -> Tensor:
+        """What to add to the untouched tensor, in fp32 as it is given."""
+
+
+# A layer's name, for its weight, → (B, A), whose change is B @ A with alpha baked in, or another
+# change. Biases and norms stand under their tensors' own names. What is a text encoder's stands
+# behind its name in diffusers.
+Delta = Mapping[str, "tuple[Tensor, Tensor] | Change"]
 
 
 @dataclass(frozen=True)
@@ -42,13 +60,18 @@ class Step:
 
 @dataclass(frozen=True)
 class Painting:
-    """One picture: RGB bytes, row by row, and the layers that each adapter changed."""
+    """One picture: RGB bytes, row by row, and the layers that each adapter changed, those of the
+    text encoders included.
+
+    `shortcuts` names what made it differ from what the weights as published would paint.
+    """
 
     pixels: bytes
     width: int
     height: int
     layers: tuple[int, ...]
     seconds: float
+    shortcuts: tuple[str, ...] = ()
 
 
 class Pipeline(Protocol):
@@ -88,7 +111,11 @@ def get_pipeline(settings: Settings) -> Pipeline:
     """The one pipeline of this process, made on the first call and loaded by its `load()`."""
     global _pipeline
     with _lock:
-        if _pipeline is None:
+        if _pipeline is None and settings.zero_gpu:
+            from fluxui.pipeline.zero import LENT, LentPipeline
+
+            _pipeline = LentPipeline(choose_base_model(settings, LENT), settings)
+        elif _pipeline is None:
             from fluxui.pipeline.flux import FluxPipeline
 
             _pipeline = FluxPipeline(choose_base_model(settings), settings)
