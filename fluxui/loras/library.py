@@ -11,7 +11,7 @@ import re
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -84,6 +84,7 @@ class Library:
         self._lock = threading.RLock()
         self._read: dict[str, tuple[Fit, Header]] = {}
         self._hashes: dict[str, str] = {}
+        self._remote = False  # whether the storage gives streams without a file, as a bucket
 
     def list(self) -> list[Lora]:
         """Every LoRA, by name, those that do not fit included; while the bucket is away, those
@@ -100,6 +101,21 @@ class Library:
         file = self._listing.find(model_id)
         lora = self._lora(file)
         return lora if lora.sha256 or not lora.fit.fits else replace(lora, sha256=self._hash(file))
+
+    def by_hash(self, sha256: str) -> Lora | None:
+        """The LoRA whose tensors have this hash, under whatever name it goes now; None if there is
+        none among those that are on this machine, or were used on it. Downloads nothing."""
+        for file in self._listing.files().values():
+            if self._known_hash(file) == sha256:
+                return self._lora(file)
+        return None
+
+    def _known_hash(self, file: File) -> str:
+        """Of a file that is on this machine, or was; "" for any other, and for a damaged one."""
+        if file.stamp not in self._hashes:
+            with suppress(LoraUnreadable, ObjectNotFound, StorageError):
+                return self._hash(file) if self._here(file) else ""
+        return self._hashes.get(file.stamp, "")
 
     def path(self, model_id: str) -> Path:
         """A local file with its tensors. Raises LoraNotFound, StorageUnavailable."""
@@ -234,6 +250,7 @@ class Library:
                 yield stream
         else:
             with self._shelf.open(file.key) as stream:
+                self._remote = not isinstance(getattr(stream, "name", None), str)
                 yield stream
 
     def _hash(self, file: File) -> str:
@@ -241,17 +258,28 @@ class Library:
             self._hashes[file.stamp] = tensors_sha256(self._local(file))
         return self._hashes[file.stamp]
 
-    def _local(self, file: File) -> Path:
+    def _here(self, file: File) -> Path | None:
+        """Where it lies on this machine, if it does."""
         if file.built_in:
             return Path(file.key)
-        copy = self._cache / f"{file.stamp}{SUFFIX}"
-        if copy.is_file():
-            return copy
+        copy = self._copy(file)
+        return copy if copy.is_file() else self._own(file)
+
+    def _copy(self, file: File) -> Path:
+        return self._cache / f"{file.stamp}{SUFFIX}"
+
+    def _own(self, file: File) -> Path | None:
+        """Its path in a storage that is a folder of this machine."""
+        if self._remote:
+            return None
         with self._opened(file) as stream:
-            own = getattr(stream, "name", None)
-            if isinstance(own, str) and Path(own).is_file():
-                return Path(own)  # the storage is a folder of this machine
-            return self._downloaded(stream, copy)
+            return None if self._remote else Path(stream.name)
+
+    def _local(self, file: File) -> Path:
+        if here := self._here(file):
+            return here
+        with self._opened(file) as stream:
+            return self._downloaded(stream, self._copy(file))
 
     def _downloaded(self, stream: BinaryIO, copy: Path) -> Path:
         """Whole, or not there."""

@@ -112,6 +112,19 @@ def test_an_import_is_listed_kept_and_edited(library: Library, lora_file: Write)
         library.get(lora.model_id)
 
 
+def test_a_hash_finds_it_under_any_name(library: Library, home: Path, lora_file: Write) -> None:
+    source = lora_file(kohya(pairs()))
+    sha256 = library.import_file(source, "mine").sha256
+    drop(lora_file(kohya(pairs(1)), "b.safetensors"), home / "models/another.safetensors")
+    (home / "models/mine/mine.safetensors").rename(home / "models/renamed.safetensors")
+    (home / "models/broken.safetensors").write_bytes(b"PK")
+    assert library.by_hash("0" * 64) is None
+    assert library.get("renamed").sha256 == sha256
+    found = library.by_hash(sha256)
+    assert found is not None
+    assert found.model_id == "renamed"
+
+
 def test_deleting_leaves_nothing(library: Library, home: Path, lora_file: Write) -> None:
     library.import_file(lora_file(kohya(pairs())), "me/mine", name="mine")
     library.delete("me/mine")
