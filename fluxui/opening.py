@@ -37,7 +37,8 @@ def open_studio(settings: Settings) -> Studio:
 
 def assemble(settings: Settings, pipeline: Pipeline, storage: Storage, history: History) -> Studio:
     """A studio around the given organs, with the queue of this process."""
-    library = Library(storage, settings.data_dir / "cache", pipeline.base_model)
+    cache, room = settings.data_dir / "cache", settings.lora_cache_gib * 2**30
+    library = Library(storage, cache, pipeline.base_model, limit=room)
     worker = Worker(pipeline, library, storage, history, choose_webhook(settings))
     resume = left_over(pipeline.base_model.id, history)
     size, size_each = settings.queue_size, settings.visitor_queue_size

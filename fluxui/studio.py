@@ -14,6 +14,7 @@ from copy import copy
 from functools import partial
 from pathlib import Path
 
+from fluxui.collection import Collection
 from fluxui.errors import (
     Forbidden,
     GenerationNotFound,
@@ -25,7 +26,8 @@ from fluxui.errors import (
 )
 from fluxui.generation import Generation, LoraUse, Status, add_trigger_words
 from fluxui.history import History, Query
-from fluxui.loras.library import Library, Lora
+from fluxui.loras.hub import Hub
+from fluxui.loras.library import PATIENCE, Library, Lora
 from fluxui.pictures import Pictures, theirs
 from fluxui.pipeline import Pipeline
 from fluxui.pipeline.base_models import BaseModel
@@ -67,6 +69,8 @@ class Studio:
         self._queue = queue
         self._watch = Watch(pipeline.base_model.id, history, queue)
         self._quota = Quota(settings)
+        token = settings.hf_token
+        self._hub = Hub(token.get_secret_value() if token else None)
         self._admission = threading.Lock()
         self._started = time.monotonic()
         self._for(lambda: OWNER)
@@ -74,6 +78,7 @@ class Studio:
     def _for(self, who: Who) -> None:
         self._who = who
         self.pictures = Pictures(self._storage, self._history, who)
+        self.collection = Collection(self._library, self._history, self._hub, who)
 
     def serving(self, who: Who) -> Studio:
         """The same studio, at each call for the visitor that `who` then gives."""
@@ -230,9 +235,12 @@ class Studio:
 
     # LoRAs
 
-    def loras(self) -> list[Lora]:
-        """Every LoRA there is, by name, those that do not fit included."""
-        return self._library.list()
+    def loras(self, patience: float | None = PATIENCE) -> list[Lora]:
+        """Every LoRA there is, by name, those that do not fit included.
+
+        What could not be looked at within `patience` seconds is not `seen`; None waits for all.
+        """
+        return self._library.list(patience)
 
     def lora(self, model_id: str) -> Lora:
         """Raises LoraNotFound."""
@@ -252,6 +260,7 @@ class Studio:
         trigger_words: tuple[str, ...] | None = None,
         default_weight: float | None = None,
         notes: str | None = None,
+        favourite: bool | None = None,
     ) -> Lora:
         """Change what people wrote about it, never the weights. Raises LoraNotFound, Forbidden."""
         self._owners_only()
@@ -261,13 +270,12 @@ class Studio:
             trigger_words=trigger_words,
             default_weight=default_weight,
             notes=notes,
+            favourite=favourite,
         )
 
     def delete_lora(self, model_id: str) -> int:
-        """How many pictures were painted with it; they stay. Raises LoraNotFound, Forbidden."""
-        self._owners_only()
-        self._library.delete(model_id)
-        return self._history.page(Query(model_id=model_id), limit=0).images
+        """As `collection.delete`."""
+        return self.collection.delete(model_id)
 
     def _owners_only(self) -> None:
         if not self._who().owner:
@@ -295,8 +303,10 @@ class Studio:
         )
 
     def warm_up(self) -> None:
-        """Load the base model now, in the thread that owns it."""
+        """Load the base model now, in the thread that owns it, and look after new LoRAs."""
         self._queue.start()
+        if self.settings.lora_watch:
+            self._library.watch(self.settings.lora_watch)
 
     def close(self) -> None:
         """End within a step. What still runs then is for the next process, as if it had waited."""
@@ -306,5 +316,6 @@ class Studio:
                 if generation.status is Status.running:
                     self._history.replace(generation.put_back())
         self._history.close()
+        self._library.close()
         if isinstance(self._storage, SpooledStorage):
             self._storage.close()
