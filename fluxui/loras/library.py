@@ -337,11 +337,12 @@ class Library:
 
     def _lora(self, file: File) -> Lora:
         """Made once, and again when something about it is another."""
-        seen = file, self.listing.written(file), self.reader.known_sha256(file)
+        known, preview = self.reader.known_sha256(file), self.listing.preview(file)
+        seen = file, self.listing.written(file), known, preview
         kept = self._made.get(file.model_id)
         if kept and kept[0] == seen:
             return kept[1]
-        lora = lora_of(file, self.reader.report(file), self.listing.card(file), seen[2])
+        lora = lora_of(file, self.reader.report(file), self.listing.card(file), known, preview)
         if self._is_known(file):
             self._made[file.model_id] = seen, lora
         return lora

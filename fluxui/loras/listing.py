@@ -17,6 +17,7 @@ from fluxui.errors import LoraNotFound, ObjectNotFound, StorageError
 from fluxui.loras.files import (
     CARD,
     MODELS,
+    PREVIEW,
     File,
     Listed,
     Shelf,
@@ -131,6 +132,14 @@ class Listing:
     def written(self, file: File) -> Listed | None:
         """The card as it was listed, which is another one once it was changed."""
         return self._objects.get(beside(file, CARD))
+
+    def preview(self, file: File) -> str:
+        """When its picture was made; "" without one."""
+        if file.built_in:
+            own = Path(file.key).parent / PREVIEW
+            return str(int(own.stat().st_mtime)) if own.is_file() else ""
+        found = self._objects.get(beside(file, PREVIEW))
+        return str(int(found.modified.timestamp())) if found else ""
 
     def is_read(self, file: File) -> bool:
         """Whether `card` answers at once."""

@@ -24,7 +24,7 @@ class Lora:
 
     `size` in bytes. `sha256` is that of its tensors, "" in a listing before it was read once.
     `seen` is False in a listing that did not get round to its header yet. `origin` says where it
-    was imported from.
+    was imported from, `preview` changes with its picture and is "" without one.
     """
 
     model_id: str
@@ -42,9 +42,16 @@ class Lora:
     seen: bool = True
     favourite: bool = False
     origin: Mapping[str, str] = field(default_factory=dict)
+    preview: str = ""
 
 
-def lora_of(file: File, report: Report | None, card: Mapping[str, Any], sha256: str = "") -> Lora:
+def lora_of(
+    file: File,
+    report: Report | None,
+    card: Mapping[str, Any],
+    sha256: str = "",
+    preview: str = "",
+) -> Lora:
     """`report` is None for a file that was not looked at yet."""
     told = report or _UNSEEN
     words = card.get("trigger_words")
@@ -64,6 +71,7 @@ def lora_of(file: File, report: Report | None, card: Mapping[str, Any], sha256: 
         seen=report is not None,
         favourite=card.get("favourite") is True,
         origin=_texts(card.get("origin")),
+        preview=preview,
     )
 
 
