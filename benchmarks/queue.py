@@ -16,10 +16,13 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from gradio_client import Client as GradioClient
+from gradio_client.client import Job
 
 from benchmarks.history import fill
 from benchmarks.overhead import free_port
@@ -48,16 +51,21 @@ TARGETS = {
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--kills", type=int, default=KILLS)
+    parts = {one.__name__: one for one in (admit, cancel, restart, watch)}
+    parser.add_argument("--only", choices=[*parts, "kill"], action="append", help="not all parts")
     given = parser.parse_args()
+    chosen = given.only or [*parts, "kill"]
     rows: dict[str, Row] = {}
     facts: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
-        folder = Path(name)
-        for part in (admit, cancel, restart, watch):
-            found, told = part(folder / part.__name__)
-            rows |= found
-            facts |= told | {f"load during {part.__name__}": round(os.getloadavg()[0], 1)}
-        facts |= kill(folder / "kill", given.kills)
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as temp:
+        folder = Path(temp)
+        for name, part in parts.items():
+            if name in chosen:
+                found, told = part(folder / name)
+                rows |= found
+                facts |= told | {f"load during {name}": round(os.getloadavg()[0], 1)}
+        if "kill" in chosen:
+            facts |= kill(folder / "kill", given.kills)
     tell(rows, given.json, **facts)
 
 
@@ -125,16 +133,26 @@ class Client:
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         told = json.dumps(body) if body else None
-        self._connection.request(method, path, told, {"Content-Type": "application/json"})
-        got = self._connection.getresponse()
+        try:
+            got = self._send(method, path, told)
+        except http.client.RemoteDisconnected:  # it was idle for too long, as browsers know
+            got = self._send(method, path, told)
         data = got.read()
         is_json = got.headers.get_content_type() == "application/json"
         return got.status, json.loads(data) if is_json else data
+
+    def _send(self, method: str, path: str, told: str | None) -> http.client.HTTPResponse:
+        self._connection.request(method, path, told, {"Content-Type": "application/json"})
+        return self._connection.getresponse()
 
     def submit(self, **values: Any) -> str:
         status, told = self.ask("POST", "/api/generate/image", {"prompt": "a red boat", **values})
         assert status == 202, told
         return str(told["id"])
+
+    def newest(self) -> str:
+        _, page = self.ask("GET", "/api/generate/?limit=1")
+        return str(page["generations"][0]["id"]) if page["generations"] else ""
 
     def get(self, job_id: str) -> Any:
         return self.ask("GET", f"/api/generate/{job_id}")[1]
@@ -168,26 +186,79 @@ def admit(folder: Path) -> tuple[dict[str, Row], dict[str, Any]]:
 
 
 def cancel(folder: Path) -> tuple[dict[str, Row], dict[str, Any]]:
-    answers, next_ones = [], []
+    """From the call to the answer, and to the moment when a look at the record shows it."""
+    rows: dict[str, Row] = {}
+    facts: dict[str, Any] = {}
     with server(folder, step_seconds=CANCEL_STEP, grace_seconds=0) as (client, _):
-        for _ in range(CANCELS):
-            first = client.submit(num_inference_steps=40)
-            second = client.submit(num_inference_steps=40)
-            while not client.get(first)["progress"]:
-                time.sleep(0.02)
-            time.sleep(random.uniform(0, CANCEL_STEP))
-            begin = time.perf_counter()
-            status, told = client.ask("POST", f"/api/generate/{first}/cancel")
-            answers.append((time.perf_counter() - begin) * 1000)
-            assert (status, told["outcome"]) == (200, "stopped")
-            while client.get(second)["status"] != "running":
-                time.sleep(0.005)
-            next_ones.append((time.perf_counter() - begin) * 1000 - answers[-1])
-            client.ask("POST", f"/api/generate/{second}/cancel")
-    rows = {"cancel": summary(answers), "the next one runs after the answer": summary(next_ones)}
-    over = max(answers) - CANCEL_STEP * 1000
-    name = "cancel, the slowest, over one step"
-    return rows, {name: limited(name, max(over, 0))}
+        for door, stopping in (("REST", by_rest), ("job.cancel()", by_job)):
+            with stopping(client) as stop:
+                times = [one_cancel(client, *stop) for _ in range(CANCELS)]
+            answered, seen, following = zip(*times, strict=True)
+            rows[f"cancel by {door}, answered"] = summary(answered)
+            rows[f"cancel by {door}, seen in the record"] = summary(seen)
+            rows[f"cancel by {door}, the next one runs after that"] = summary(following)
+            over = max(0, max(seen) - CANCEL_STEP * 1000)
+            name = "cancel, the slowest, over one step"
+            facts[f"{name}, {door}"] = limited(name, over)
+    return rows, facts
+
+
+Begin = Callable[[], str]
+Stop = Callable[[], None]
+
+
+@contextmanager
+def by_rest(client: Client) -> Iterator[tuple[Begin, Stop]]:
+    ids: list[str] = []
+
+    def begin() -> str:
+        ids.append(client.submit(num_inference_steps=40))
+        return ids[-1]
+
+    def stop() -> None:
+        status, told = client.ask("POST", f"/api/generate/{ids[-1]}/cancel")
+        assert (status, told["outcome"]) == (200, "stopped")
+
+    yield begin, stop
+
+
+@contextmanager
+def by_job(client: Client) -> Iterator[tuple[Begin, Stop]]:
+    """`gradio_client`, which waits for its picture and then does not want it."""
+    gradio = GradioClient(f"http://127.0.0.1:{client.port}", verbose=False)
+    jobs: list[Job] = []
+
+    def begin() -> str:
+        known = client.newest()
+        jobs.append(
+            gradio.submit(prompt="a boat", num_inference_steps=40, api_name="/generate_image")
+        )
+        while (job_id := client.newest()) == known:
+            time.sleep(0.01)
+        return job_id
+
+    yield begin, lambda: jobs[-1].cancel() and None
+    gradio.close()
+
+
+def one_cancel(client: Client, begin: Begin, stop: Stop) -> tuple[float, float, float]:
+    """Milliseconds until the answer, until it is seen, and from there until the next one runs."""
+    first = begin()
+    second = client.submit(num_inference_steps=40)
+    while not client.get(first)["progress"]:
+        time.sleep(0.02)
+    time.sleep(random.uniform(0, CANCEL_STEP))
+    asked = time.perf_counter()
+    stop()
+    answered = time.perf_counter()
+    while client.get(first)["status"] != "cancelled":
+        time.sleep(0.005)
+    seen = time.perf_counter()
+    while client.get(second)["status"] != "running":
+        time.sleep(0.005)
+    following = time.perf_counter()
+    client.ask("POST", f"/api/generate/{second}/cancel")
+    return (answered - asked) * 1000, (seen - asked) * 1000, (following - seen) * 1000
 
 
 def restart(folder: Path) -> tuple[dict[str, Row], dict[str, Any]]:

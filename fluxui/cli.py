@@ -55,6 +55,8 @@ def _run(given: argparse.Namespace) -> int:
         from fluxui.doctor import examine
 
         return examine(settings)
+    if given.command == "space":
+        return _space(settings, given)
     with closing(open_studio(settings)) as studio:
         code: int = given.call(studio, given)
         return code
@@ -90,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     _history_flags(_command(history, "list", "newest first", _list_history))
     _command(history, "show", "all about one", _show_history).add_argument("job_id")
     _command(commands, "doctor", "what this machine has, and what is missing", None)
+    _space_flags(_group(commands, "space", "a Hugging Face Space with this in it"))
     return parser
 
 
@@ -128,6 +131,19 @@ def _generate_flags(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", type=int)
 
 
+def _space_flags(space: Any) -> None:
+    deploy = _command(space, "deploy", "create or renew one, as spaces.yaml says", "deploy")
+    deploy.add_argument("--hardware", default="", help="cpu-basic, zero-a10g, a100-large …")
+    deploy.add_argument("--dry-run", action="store_true", help="say what would be done")
+    status = _command(space, "status", "how it stands", "status")
+    logs = _command(space, "logs", "what it printed", "logs")
+    logs.add_argument("--build", action="store_true", help="what its build printed")
+    delete = _command(space, "delete", "take it away; its bucket stays", "delete")
+    delete.add_argument("--yes", action="store_true", help="do not ask")
+    for parser in (deploy, status, logs, delete):
+        parser.add_argument("name", metavar="user/name")
+
+
 def _import_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source", metavar="FILE | OWNER/NAME | KEY", help="a file, a repository, or with --bucket"
@@ -156,6 +172,7 @@ def _generate(studio: Studio, given: argparse.Namespace) -> int:
     )
     if given.output and not given.output.parent.is_dir():
         raise InvalidRequest(f"There is no folder {given.output.parent}.")
+    studio.pause(False)  # who asks here waits for it
     generation = studio.submit(form)
     try:
         ended = asyncio.run(_follow(studio, generation.id))
@@ -310,3 +327,35 @@ def _short(generation: Generation) -> str:
 def _show_history(studio: Studio, given: argparse.Namespace) -> int:
     print(studio.get(given.job_id).model_dump_json(indent=1))
     return 0
+
+
+# space
+
+
+def _space(settings: Settings, given: argparse.Namespace) -> int:
+    from fluxui.space import Spaces, choose_plan
+
+    spaces = Spaces(settings)
+    if given.call == "deploy":
+        plan = choose_plan(settings, given.name, given.hardware)
+        if given.dry_run:
+            print(*plan.lines(), sep="\n")
+            return 0
+        print(spaces.deploy(plan, lambda line: print(line, file=sys.stderr, flush=True)))
+    elif given.call == "status":
+        _print_facts(spaces.status(given.name))
+    elif given.call == "logs":
+        for line in spaces.logs(given.name, given.build):
+            print(line)
+    elif given.yes or _typed_again(given.name):
+        spaces.delete(given.name)
+        print(f"{given.name} was deleted. The bucket of its pictures stays.")
+    else:
+        print("Nothing was deleted.", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _typed_again(name: str) -> bool:
+    print(f"Type {name} to delete it: ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip() == name

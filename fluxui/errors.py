@@ -22,7 +22,8 @@
     ├── TooLarge              413  a body over the limit
     ├── TryLater              429  it says when
     │   ├── QueueFull
-    │   └── LimitReached           one visitor, or all of them, asked for too much
+    │   ├── LimitReached           one visitor, or all of them, asked for too much
+    │   └── Restarting        503  this process ends, and the next one goes on
     ├── StorageError          503
     │   ├── StorageRefused         no such bucket, or not with these keys
     │   ├── StorageUnavailable     does not answer now
@@ -36,6 +37,9 @@
     │   ├── BaseModelDamaged       names, shapes or fingerprint changed
     │   ├── OutOfMemory            too large for this device
     │   └── Cancelled              somebody asked to stop: not a failure
+    ├── SpaceError            502
+    │   ├── SpaceRefused           the Hub does not let us: token, name, hardware, network
+    │   └── SpaceFailed            it was uploaded, but does not run
     ├── WorkerLost            500  the process died twice while painting
     └── ConfigurationError    500  the settings contradict each other, or the machine
         └── PortTaken
@@ -195,6 +199,15 @@ class LimitReached(TryLater):
     default_hint = "Nothing was lost. Fewer images, fewer steps or a smaller size cost less."
 
 
+class Restarting(TryLater):
+    status = 503
+    code = "restarting"
+    default_hint = "Ask again once fluxui is up."
+
+    def __init__(self, kept: str) -> None:
+        super().__init__(f"fluxui is being stopped. {kept}", retry_after=10)
+
+
 class StorageError(FluxuiError):
     status = 503
     code = "storage_error"
@@ -264,6 +277,19 @@ class Cancelled(PipelineError):
     def __init__(self, step: int = 0) -> None:
         super().__init__(f"Stopped at step {step}.")
         self.step = step
+
+
+class SpaceError(FluxuiError):
+    status = 502
+    code = "space_error"
+
+
+class SpaceRefused(SpaceError):
+    code = "space_refused"
+
+
+class SpaceFailed(SpaceError):
+    code = "space_failed"
 
 
 class WorkerLost(FluxuiError):

@@ -16,8 +16,8 @@ from fluxui.storage.local import LocalStorage
 from fluxui.storage.s3 import S3Storage
 from fluxui.storage.spool import SpooledStorage
 from fluxui.studio import Studio
-from fluxui.waiting import left_over
-from fluxui.webhook import choose_webhook
+from fluxui.waiting import Pauses, left_over
+from fluxui.webhook import choose_webhook, nobody
 from fluxui.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -39,11 +39,23 @@ def assemble(settings: Settings, pipeline: Pipeline, storage: Storage, history: 
     """A studio around the given organs, with the queue of this process."""
     cache, room = settings.data_dir / "cache", settings.lora_cache_gib * 2**30
     library = Library(storage, cache, pipeline.base_model, limit=room)
-    worker = Worker(pipeline, library, storage, history, choose_webhook(settings))
+    webhook = choose_webhook(settings)
+    tell = webhook.tell if webhook else nobody
+    worker = Worker(pipeline, library, storage, history, tell)
     resume = left_over(pipeline.base_model.id, history)
-    size, size_each = settings.queue_size, settings.visitor_queue_size
-    queue = LocalQueue(worker.run, worker.prepare, size, resume, size_each)
-    return Studio(settings, pipeline, library, storage, history, queue)
+    if webhook:
+        webhook.catch_up(history)
+    pauses = Pauses(settings.data_dir)
+    queue = LocalQueue(
+        worker.run,
+        worker.prepare,
+        settings.queue_size,
+        resume,
+        settings.visitor_queue_size,
+        pauses.read(),
+        pauses.keep,
+    )
+    return Studio(settings, pipeline, library, storage, history, queue, tell)
 
 
 def _open_storage(settings: Settings) -> Storage:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import BinaryIO
 
-from fluxui import gallery, trash
+from fluxui import gallery
 from fluxui.errors import GenerationNotFound
 from fluxui.gallery import Card, GalleryPage, Picture
 from fluxui.generation import Generation
 from fluxui.history import History, Page, Query
 from fluxui.storage import Storage
+from fluxui.trash import Trash
 from fluxui.visitor import Visitor, Who
 
 
@@ -31,9 +32,10 @@ def _owned(generation: Generation, visitor: Visitor) -> Generation:
 class Pictures:
     """At each call for the visitor that `who` then gives."""
 
-    def __init__(self, storage: Storage, history: History, who: Who) -> None:
+    def __init__(self, storage: Storage, history: History, trash: Trash, who: Who) -> None:
         self._storage = storage
         self._history = history
+        self._trash = trash
         self._who = who
 
     def get(self, job_id: str) -> Generation:
@@ -70,9 +72,9 @@ class Pictures:
 
     def discard(self, generation: Generation) -> None:
         """Move the pictures and the record of an ended generation to the trash."""
-        trash.discard(generation, self._storage, self._history)
+        self._trash.discard(generation)
 
     def restore(self, job_id: str) -> Generation:
         """Bring a deleted generation back out of the trash. Raises GenerationNotFound."""
-        _owned(trash.find(job_id, self._storage), self._who())
-        return trash.restore(job_id, self._storage, self._history)
+        _owned(self._trash.find(job_id), self._who())
+        return self._trash.restore(job_id)

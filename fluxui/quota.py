@@ -1,7 +1,7 @@
 """How much one visitor may ask for within an hour, and all of them together.
 
-The owner of the machine may ask for anything. It counts what was accepted in this process, in
-memory: whoever deletes a picture has still made it, and a restart forgives.
+The owner of the machine may ask for anything. It counts what was accepted, in memory: whoever
+deletes a picture has still made it. A restart counts again what the history still has.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from fluxui.errors import LimitReached
+from fluxui.generation import Generation, now
+from fluxui.history import History, Query
 from fluxui.request import GenerationRequest
 from fluxui.settings import Settings
 from fluxui.visitor import Visitor
@@ -75,6 +78,19 @@ class Quota:
         self._visitors: dict[str, _Hour] = {}
         self._lock = threading.Lock()
 
+    def recall(self, history: History) -> None:
+        """Count what earlier processes accepted within the last hour.
+
+        A record from the future, of a clock that was wrong, counts as one of this moment.
+        """
+        here, there = self._clock(), now()
+        for generation in reversed(list(_lately(history, there - timedelta(seconds=HOUR)))):
+            if generation.visitor:
+                ago = max((there - generation.created_at).total_seconds(), 0.0)
+                own = self._visitors.setdefault(generation.visitor, _Hour())
+                for hour in (own, self._total):
+                    hour.spent.append((here - ago, Amount.of(generation.request)))
+
     @contextmanager
     def spending(self, visitor: Visitor, request: GenerationRequest) -> Iterator[None]:
         """Counts it if what is done meanwhile succeeds. Raises LimitReached before that."""
@@ -82,21 +98,31 @@ class Quota:
             yield
             return
         with self._lock:
-            now, asked = self._clock(), Amount.of(request)
-            self._forget(now)
+            moment, asked = self._clock(), Amount.of(request)
+            self._forget(moment)
             own = self._visitors.get(visitor.id) or _Hour()
-            _refuse("you have", own.wait(asked, self._each, now))
-            _refuse("all visitors together have", self._total.wait(asked, self._all, now))
+            _refuse("you have", own.wait(asked, self._each, moment))
+            _refuse("all visitors together have", self._total.wait(asked, self._all, moment))
             yield
             self._visitors[visitor.id] = own
             for hour in (own, self._total):
-                hour.spent.append((now, asked))
+                hour.spent.append((moment, asked))
 
     def _forget(self, now: float) -> None:
         self._total.forget(now)
         for hour in self._visitors.values():
             hour.forget(now)
         self._visitors = {name: hour for name, hour in self._visitors.items() if hour.spent}
+
+
+def _lately(history: History, since: datetime) -> Iterator[Generation]:
+    """What was asked for since then, newest first. One page without any is the end of it."""
+    page = history.page(Query())
+    while found := [one for one in page.generations if one.created_at > since]:
+        yield from found
+        if not page.cursor:
+            return
+        page = history.page(Query(), page.cursor)
 
 
 def _refuse(whose: str, wait: float) -> None:

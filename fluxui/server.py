@@ -15,6 +15,7 @@ import signal
 import socket
 import tempfile
 import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,14 @@ from fluxui.gate import VISITOR_COOKIE, Gate, choose_hosts
 from fluxui.login import LoginPage
 from fluxui.logins import choose_logins
 from fluxui.opening import open_studio
+from fluxui.proxy import ProxyHeaders, choose_trusted
 from fluxui.settings import Settings
 from fluxui.studio import Studio
 
 MAX_THREADS = 200  # each tab that watches a generation holds one
 MAX_EVENTS = 256  # clicks that wait; our own queue bounds the generations
 CLOSING_SECONDS = 1
+FAREWELL_SECONDS = 0.5  # so that whoever watches is told
 WARM_UP_SECONDS = 0.5  # so that importing torch does not hold up the first page
 
 
@@ -85,6 +88,7 @@ class App:
             page=self._login_page(key),
             framed=settings.in_space,
         )
+        proxies = Middleware(ProxyHeaders, trusted=choose_trusted(settings))
         # Gradio would fetch any public URL for anybody; the first routes shut that.
         no_proxy = [
             Route(f"/gradio_api/file{sign}http{{rest:path}}", _no_proxy, methods=["GET", "HEAD"])
@@ -108,7 +112,7 @@ class App:
                 "routes": [*no_proxy, *self.api.routes],
                 "openapi_url": None,
                 "exception_handlers": dict(self.api.exception_handlers),
-                "middleware": [gate],
+                "middleware": [proxies, gate],
             },
         }
 
@@ -128,10 +132,12 @@ class App:
         return "\n".join(line for line in lines if line)
 
     def close(self) -> None:
-        """Stop serving, let the running step end, and leave nothing behind."""
+        """Say so, stop serving, let the running step end, and leave nothing behind."""
         # Whoever still watches is cut off after a second, which uvicorn takes for an error.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         self._warm_up.cancel()
+        if self.studio.leave():
+            time.sleep(FAREWELL_SECONDS)
         self.demo.close(verbose=False)
         self.studio.close()
         shutil.rmtree(self.temp, ignore_errors=True)

@@ -32,6 +32,7 @@ class Settings(BaseSettings):
     port: int = Field(7860, validation_alias=_alias("FLUXUI_PORT", "GRADIO_SERVER_PORT"))
     share: bool = Field(False, validation_alias=_alias("FLUXUI_SHARE", "GRADIO_SHARE"))
     root_path: str = Field("", validation_alias=_alias("FLUXUI_ROOT_PATH", "GRADIO_ROOT_PATH"))
+    forwarded_allow_ips: str = Field("127.0.0.1,::1", validation_alias="FORWARDED_ALLOW_IPS")
     insecure: bool = False
     auth: SecretStr | None = None
     api_key: SecretStr | None = None
@@ -50,6 +51,7 @@ class Settings(BaseSettings):
 
     lora_watch: int = Field(60, ge=0)
     lora_cache_gib: int = Field(20, ge=1)
+    trash_days: int = Field(30, ge=0)
 
     webhook_url: str = ""
     webhook_secret: SecretStr | None = None
@@ -62,6 +64,7 @@ class Settings(BaseSettings):
     aws_secret_access_key: SecretStr | None = Field(None, validation_alias="AWS_SECRET_ACCESS_KEY")
     aws_session_token: SecretStr | None = Field(None, validation_alias="AWS_SESSION_TOKEN")
     hf_token: SecretStr | None = Field(None, validation_alias="HF_TOKEN")
+    deploy_token: SecretStr | None = None
 
     @field_validator("data_dir")
     @classmethod
@@ -81,6 +84,16 @@ class Settings(BaseSettings):
     def public(self) -> bool:
         """Whether strangers can reach the page: a share link, or a bind beyond this machine."""
         return self.share or self.host not in LOOPBACK
+
+
+def variables() -> dict[str, str]:
+    """Field → the environment variable that sets it; the first, where several do."""
+    names = {}
+    for field, info in Settings.model_fields.items():
+        alias = info.validation_alias
+        first = alias.choices[0] if isinstance(alias, AliasChoices) else alias
+        names[field] = str(first or f"FLUXUI_{field.upper()}")
+    return names
 
 
 def default_data_dir(system: str) -> Path:

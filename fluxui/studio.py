@@ -22,6 +22,7 @@ from fluxui.errors import (
     IdempotencyConflict,
     IllegalTransition,
     LoraMisfit,
+    Restarting,
     StorageFull,
 )
 from fluxui.generation import Generation, LoraUse, Status, add_trigger_words
@@ -38,11 +39,15 @@ from fluxui.settings import Settings
 from fluxui.storage import Storage
 from fluxui.storage.spool import SpooledStorage
 from fluxui.system import System, queue_facts, storage_facts, versions
+from fluxui.trash import Sweeper, Trash
 from fluxui.visitor import OWNER, Who
 from fluxui.waiting import ticket
 from fluxui.watch import Moment, Watch
+from fluxui.webhook import Tell
 
-CANCEL_SECONDS = 10.0
+# How long a cancel waits for the end: a step of a slow device, or two looks at a full disk.
+CANCEL_SECONDS, STUCK_SECONDS = 10.0, 2.5
+LOOK_SECONDS = 0.01
 
 
 class Studio:
@@ -59,6 +64,7 @@ class Studio:
         storage: Storage,
         history: History,
         queue: Queue,
+        tell: Tell,
     ) -> None:
         self.settings = settings
         self.base_model: BaseModel = pipeline.base_model
@@ -68,16 +74,21 @@ class Studio:
         self._history = history
         self._queue = queue
         self._watch = Watch(pipeline.base_model.id, history, queue)
+        self._tell = tell
         self._quota = Quota(settings)
         token = settings.hf_token
         self._hub = Hub(token.get_secret_value() if token else None)
+        self._quota.recall(history)
+        self._trash = Trash(storage, history)
+        self._sweeper = Sweeper(self._trash, settings.trash_days)
         self._admission = threading.Lock()
+        self._leaving = threading.Event()
         self._started = time.monotonic()
         self._for(lambda: OWNER)
 
     def _for(self, who: Who) -> None:
         self._who = who
-        self.pictures = Pictures(self._storage, self._history, who)
+        self.pictures = Pictures(self._storage, self._history, self._trash, who)
         self.collection = Collection(self._library, self._history, self._hub, who)
 
     def serving(self, who: Who) -> Studio:
@@ -91,8 +102,8 @@ class Studio:
     def submit(self, form: GenerationForm, idempotency_key: str = "") -> Generation:
         """Accept a request: it is on disk when this returns.
 
-        Raises InvalidRequest, LoraNotFound, LoraMisfit, QueueFull, LimitReached,
-        IdempotencyConflict, HistoryReadOnly.
+        Raises InvalidRequest, LoraNotFound, LoraMisfit, QueueFull, LimitReached, Restarting,
+        IdempotencyConflict, StorageFull, HistoryReadOnly.
         """
         request = form.admit(self.base_model.limits)
         loras = [self._fitting(ref) for ref in request.loras]
@@ -136,6 +147,7 @@ class Studio:
             idempotency_key=key,
             visitor=self._who().id,
         )
+        self._stay("Nothing was queued.")
         place = ticket(generation, self._watch.pace())
         with self._quota.spending(self._who(), request):
             self._queue.put(place, keep=lambda: self._history.add(generation))
@@ -179,17 +191,25 @@ class Studio:
         return self._watch.moment(job_id, self.get)
 
     def watch(self, job_id: str) -> AsyncIterator[Moment]:
-        """How it goes on, until its end. Raises GenerationNotFound."""
+        """How it goes on, until its end. Raises GenerationNotFound, Restarting."""
         return self._watch.moments(job_id, partial(theirs, self._history, self._who()))
 
     def cancel(self, job_id: str) -> Generation:
-        """Stop this one, in whatever state it is. Raises IllegalTransition if it has ended."""
+        """Stop this one, in whatever state it is: it has ended, or does so after the step it is
+        in, or once the disk takes that.
+
+        Raises IllegalTransition if it had ended before; StorageFull, HistoryReadOnly if it waits
+        and goes on to wait.
+        """
         generation = self.get(job_id)
+        self._stay("Nothing was changed.")
         outcome = self._queue.cancel(
             job_id, keep=lambda: self._history.replace(generation.advance(Status.cancelled))
         )
         if outcome is Cancelling.dequeued:
-            return self.get(job_id)
+            dequeued = self.get(job_id)
+            self._tell(dequeued)
+            return dequeued
         if outcome is Cancelling.stopping:
             generation = self._wait_for_end(job_id)
         if generation.status in (Status.completed, Status.failed):
@@ -199,9 +219,13 @@ class Studio:
         return generation
 
     def _wait_for_end(self, job_id: str) -> Generation:
-        until = time.monotonic() + CANCEL_SECONDS
-        while not (generation := self.get(job_id)).status.ended and time.monotonic() < until:
-            time.sleep(0.02)
+        begin = time.monotonic()
+        while not (generation := self.get(job_id)).status.ended:
+            progress = self._queue.progress(job_id)
+            stuck = progress is not None and progress.obstacle
+            if time.monotonic() - begin > (STUCK_SECONDS if stuck else CANCEL_SECONDS):
+                break
+            time.sleep(LOOK_SECONDS)
         return generation
 
     def move_up(self, job_id: str) -> Generation:
@@ -308,8 +332,19 @@ class Studio:
         if self.settings.lora_watch:
             self._library.watch(self.settings.lora_watch)
 
+    def leave(self) -> int:
+        """This process ends: tell everybody who watches, how many that are, and take nothing
+        more in. Only `close` is to follow."""
+        self._leaving.set()
+        return self._watch.leave()
+
+    def _stay(self, otherwise: str) -> None:
+        if self._leaving.is_set():
+            raise Restarting(otherwise)
+
     def close(self) -> None:
         """End within a step. What still runs then is for the next process, as if it had waited."""
+        self._sweeper.close()
         self._queue.close()
         with suppress(StorageFull, HistoryReadOnly):  # it counts as an attempt then
             for generation in self._history.unfinished():

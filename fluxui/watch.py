@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from fluxui.errors import GenerationNotFound
+from fluxui.errors import GenerationNotFound, Restarting
 from fluxui.estimate import Pace, pace
 from fluxui.generation import Generation
 from fluxui.history import History
@@ -40,6 +40,13 @@ class Watch:
         self._base_model = base_model
         self._history = history
         self._queue = queue
+        self._leaving = False
+        self._watchers = 0
+
+    def leave(self) -> int:
+        """End every stream, now and from now on; how many there are."""
+        self._leaving = True
+        return self._watchers
 
     def pace(self) -> Pace:
         return pace(self._base_model, self._history)
@@ -57,15 +64,24 @@ class Watch:
         return self._moment(job_id, get, self.pace())
 
     async def moments(self, job_id: str, get: Get) -> AsyncIterator[Moment]:
-        """What changes, at most four times a second, and the end at once."""
-        known = await asyncio.to_thread(self.pace)
-        while True:
-            seen = self._queue.progress(job_id)
-            moment = await asyncio.to_thread(self._moment, job_id, get, known)
-            yield moment
-            if moment.generation.status.ended:
-                return
-            await self._news(job_id, seen)
+        """What changes, at most four times a second, and the end at once.
+
+        Raises GenerationNotFound, and Restarting where this process ends before the generation.
+        """
+        self._watchers += 1
+        try:
+            known = await asyncio.to_thread(self.pace)
+            while True:
+                seen = self._queue.progress(job_id)
+                moment = await asyncio.to_thread(self._moment, job_id, get, known)
+                yield moment
+                if moment.generation.status.ended:
+                    return
+                await self._news(job_id, seen)
+                if self._leaving:
+                    raise Restarting(f"Generation {job_id} is kept, and goes on when it is back.")
+        finally:
+            self._watchers -= 1
 
     def _moment(self, job_id: str, get: Get, known: Pace) -> Moment:
         # Progress first: the record is in its last state before the progress goes.
@@ -77,11 +93,13 @@ class Watch:
     async def _news(self, job_id: str, seen: Progress | None) -> None:
         """Wait until there is something new to tell. Looks into memory only."""
         told = time.monotonic()
-        while (progress := self._queue.progress(job_id)) is not None:
+        while (progress := self._queue.progress(job_id)) is not None and not self._leaving:
             if progress != seen and time.monotonic() - told >= TELL_SECONDS:
                 return
             await asyncio.sleep(LOOK_SECONDS)
-        if seen is None:  # not in this queue: nothing here says when to look again
+        if (
+            seen is None and not self._leaving
+        ):  # not in this queue: nothing here says when to look again
             await asyncio.sleep(TELL_SECONDS)
 
     def _left(self, generation: Generation, progress: Progress, known: Pace) -> float | None:

@@ -1,120 +1,122 @@
-"""Tells another server that a generation is completed or has failed, signed, off every thread
-that works.
+"""Tells another server of every generation that has ended, off every thread that works.
 
-It goes to public addresses only: the name is resolved, every address checked, and the connection
-made to the one that was checked. It knows no door. What was not told yet when the process ends
-is not told: the history has it.
+At least once: what was not taken is sent again, after a restart too, for a day. What is to be
+told then is read from the history, and what was told from a file of its own. It knows no door.
 """
 
 from __future__ import annotations
 
-import hashlib
 import heapq
-import hmac
-import ipaddress
 import json
 import logging
-import socket
 import threading
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, urlsplit
+from datetime import timedelta
+from pathlib import Path
 
-from fluxui import __version__
 from fluxui.errors import ConfigurationError, Forbidden
-from fluxui.generation import Generation, Status
+from fluxui.generation import Generation, now
+from fluxui.history import History, Query
+from fluxui.post import Post, target_of
 from fluxui.settings import Settings
+from fluxui.told import Told, forget
 
 log = logging.getLogger(__name__)
 
-TOLD = frozenset({Status.completed, Status.failed})
-# Seconds before the second, third … try; then it is given up.
-BACKOFF = (2.0, 10.0, 60.0, 300.0)
+FOLDER = "webhook"
+# Seconds before the second, third … try; then it is given up, after more than half a day.
+BACKOFF = (2.0, 10.0, 60.0, 300.0, 1800.0, 3600.0, 7200.0, 14_400.0, 28_800.0)
 MAX_WAITING = 1000
-TIMEOUT = 10.0
-PORTS = {"http": 80, "https": 443}
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# What ended longer ago is not told any more by the next process.
+LONGEST = timedelta(days=1)
 
-Resolve = Callable[[str, int], list[str]]
 Tell = Callable[[Generation], None]
 
 
-def choose_webhook(settings: Settings) -> Tell:
-    """What is called with every ended generation. Raises ConfigurationError."""
+def nobody(ended: Generation) -> None:
+    """Who is told where nobody asked to be."""
+
+
+def choose_webhook(settings: Settings) -> Webhook | None:
+    """None if nobody asked to be told. Raises ConfigurationError."""
+    folder = settings.data_dir / FOLDER
     if not settings.webhook_url:
-        return lambda _: None
+        forget(folder)
+        return None
     if settings.webhook_secret is None:
         raise ConfigurationError(
             "FLUXUI_WEBHOOK_URL needs FLUXUI_WEBHOOK_SECRET.", "Any long random text will do."
         )
-    target = _target(settings.webhook_url)
+    target = target_of(settings.webhook_url)
     if target is None:
         raise ConfigurationError("FLUXUI_WEBHOOK_URL is no address of a server.", "https://…")
-    return Webhook(target, settings.webhook_secret.get_secret_value()).tell
-
-
-def _target(url: str) -> SplitResult | None:
-    try:
-        target = urlsplit(url)
-        whole = target.scheme in PORTS and target.hostname and target.port != 0
-    except ValueError:
-        return None
-    return target if whole and target.username is None else None
+    return Webhook(Post(target, settings.webhook_secret.get_secret_value()), folder)
 
 
 @dataclass(order=True)
 class _Letter:
-    """One message, and when to try it next."""
+    """One message, and when to try it next, in seconds of the clock that never runs back."""
 
     due: float
     number: int
     job_id: str = field(compare=False)
+    name: str = field(compare=False)
     body: bytes = field(compare=False)
     tries: int = field(compare=False, default=0)
 
 
-def resolve(host: str, port: int) -> list[str]:
-    """Every address of a name."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
-
-
 class Webhook:
-    """One thread that delivers, the next due letter first. The thread starts with the first."""
+    """One thread that delivers, the next due letter first. It starts with the first letter."""
 
-    def __init__(self, target: SplitResult, secret: str, resolve: Resolve = resolve) -> None:
-        self._target = target
-        self._secret = secret.encode()
-        self._resolve = resolve
+    def __init__(self, post: Post, folder: Path) -> None:
+        self._post = post
+        self._told = Told(folder)
         self._letters: list[_Letter] = []
         self._count = 0
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="fluxui-webhook", daemon=True)
 
     def tell(self, generation: Generation) -> None:
-        """Never waits, and never raises."""
-        if generation.status not in TOLD:
-            return
+        """Of its end. Never waits, and never raises."""
         with self._changed:
             if len(self._letters) >= MAX_WAITING:
                 log.warning("The webhook was not told of %s: too many wait.", generation.id)
                 return
             self._count += 1
-            now = time.monotonic()
-            letter = _Letter(now, self._count, generation.id, _body(generation))
+            name = name_of(generation)
+            body = _body(name, generation)
+            letter = _Letter(time.monotonic(), self._count, generation.id, name, body)
             heapq.heappush(self._letters, letter)
             self._changed.notify()
             if not self._thread.ident:
                 self._thread.start()
 
+    def catch_up(self, history: History) -> None:
+        """Tell what the last process did not come to, oldest first: its last day, of the newest
+        that were asked for."""
+        untold = list(self._untold(history))
+        for generation in sorted(untold, key=lambda one: one.completed_at or one.created_at):
+            self.tell(generation)
+
+    def _untold(self, history: History) -> Iterator[Generation]:
+        earliest = max(self._told.since, now() - LONGEST)
+        for generation in history.page(Query(), limit=MAX_WAITING).generations:
+            ended = generation.completed_at
+            if ended and ended >= earliest and name_of(generation) not in self._told:
+                yield generation
+
     def _work(self) -> None:
         while True:
             letter = self._next()
             if self._deliver(letter):
+                self._cross_off(letter)
                 continue
             if letter.tries >= len(BACKOFF):
                 log.warning("The webhook could not be told of %s.", letter.job_id)
+                self._cross_off(letter)
                 continue
             letter.due = time.monotonic() + BACKOFF[letter.tries]
             letter.tries += 1
@@ -129,10 +131,16 @@ class Webhook:
                     return heapq.heappop(self._letters)
                 self._changed.wait(wait)
 
+    def _cross_off(self, letter: _Letter) -> None:
+        try:
+            self._told.add(letter.name)
+        except OSError as error:
+            log.warning("After a restart the webhook is told of %s again: %s", letter.job_id, error)
+
     def _deliver(self, letter: _Letter) -> bool:
         """Whether there is nothing more to do about it."""
         try:
-            status = self.post(letter.job_id, letter.body)
+            status = self._post.send(letter.name, letter.body)
         except Forbidden as error:
             log.warning("The webhook was not told of %s: %s", letter.job_id, error)
             return True
@@ -144,65 +152,14 @@ class Webhook:
             return True
         return status < 300
 
-    def post(self, job_id: str, body: bytes) -> int:
-        """The status of the answer. Raises Forbidden for a target that is not public, OSError."""
-        import httpx2  # only whoever has a webhook waits for it
 
-        host = self._target.hostname or ""
-        port = self._target.port or PORTS[self._target.scheme]
-        address = checked(self._resolve(host, port))
-        stamp = str(int(time.time()))
-        headers = {
-            "Host": self._target.netloc,
-            "Content-Type": "application/json",
-            "User-Agent": f"fluxui/{__version__}",
-            "X-Fluxui-Generation": job_id,
-            "X-Fluxui-Timestamp": stamp,
-            "X-Fluxui-Signature": f"sha256={sign(self._secret, stamp, body)}",
-        }
-        literal = f"[{address}]" if ":" in address else address
-        url = self._target._replace(netloc=f"{literal}:{port}", fragment="").geturl()
-        # No proxy of the environment: it would connect to what it resolves itself.
-        client = httpx2.Client(timeout=TIMEOUT, trust_env=False, follow_redirects=False)
-        # The certificate is that of the name.
-        extensions = {"sni_hostname": host}
-        try:
-            with (
-                client,
-                client.stream(
-                    "POST", url, content=body, headers=headers, extensions=extensions
-                ) as answer,
-            ):
-                return answer.status_code
-        except httpx2.HTTPError as error:
-            raise ConnectionError(type(error).__name__) from error
+def name_of(ended: Generation) -> str:
+    """The id of its delivery: the same at every try, and after a restart."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{ended.id}/{ended.status.value}"))
 
 
-def sign(secret: bytes, stamp: str, body: bytes) -> str:
-    """HMAC-SHA256 of the time, a dot and the body, in hex."""
-    return hmac.new(secret, stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
-
-
-def checked(addresses: list[str]) -> str:
-    """The first one, if all are public. Raises Forbidden."""
-    if not addresses or not all(map(is_public, addresses)):
-        raise Forbidden("It is no public address.")
-    return addresses[0]
-
-
-def is_public(address: str) -> bool:
-    """Whether it belongs to nobody's own network, in whatever notation."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour
-        if inner is not None:
-            return is_public(str(inner))
-        if ip in _NAT64:
-            return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
-    return ip.is_global and not ip.is_multicast
-
-
-def _body(generation: Generation) -> bytes:
+def _body(name: str, generation: Generation) -> bytes:
     record = generation.record()
     del record["idempotency_key"], record["visitor"]
-    return json.dumps({"event": generation.status.value, "generation": record}).encode()
+    told = {"delivery": name, "event": generation.status.value, "generation": record}
+    return json.dumps(told).encode()

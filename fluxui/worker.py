@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
@@ -24,6 +25,7 @@ from fluxui.errors import (
     FluxuiError,
     GenerationNotFound,
     HistoryReadOnly,
+    StorageError,
     StorageFull,
 )
 from fluxui.generation import Failure, Generation, Image, LoraUse, Status
@@ -31,9 +33,13 @@ from fluxui.history import History
 from fluxui.loras.library import Library
 from fluxui.pipeline import Adapter, Delta, Painting, Pipeline, Step
 from fluxui.queue import Phase, Progress, Report, Tail
-from fluxui.storage import Storage, image_key, record_key, thumb_key
+from fluxui.request import GenerationRequest
+from fluxui.storage import Storage, folder_of, image_key, record_key, thumb_key
 
 log = logging.getLogger(__name__)
+
+# Told why it has to wait; it lets some time pass. Raises Closing, Cancelled.
+Wait = Callable[[str], None]
 
 # Between two looks whether the disk has room again.
 ROOM_SECONDS = 1.0
@@ -41,10 +47,6 @@ ROOM_SECONDS = 1.0
 
 def _nothing() -> None:
     """The tail of a generation that made no picture."""
-
-
-def _nobody(ended: Generation) -> None:
-    """Who is told of the end where nobody asked to be."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Worker:
     storage: Storage
     history: History
     # Told of every generation that ended here, after its record is kept.
-    tell: Callable[[Generation], None] = _nobody
+    tell: Callable[[Generation], None]
 
     def prepare(self) -> None:
         """Load the base model ahead of the first generation, which meets any error again."""
@@ -67,14 +69,20 @@ class Worker:
 
     def run(self, job_id: str, report: Report, cancelled: Callable[[], bool]) -> Tail:
         """Paint every image of one generation; the tail stores and records them."""
+        wait = partial(_wait, Progress(), report, cancelled)
         try:
-            generation = self.history.get(job_id).advance(Status.running)
-            self._patiently(partial(self.history.replace, generation), cancelled)
+            queued = self.history.get(job_id)
+            generation = queued.advance(Status.running)
+            _patiently(partial(self.history.replace, generation), wait)
         except GenerationNotFound:
             return _nothing  # deleted while it waited
+        except Cancelled:
+            return partial(self._record, queued.advance(Status.cancelled), wait)
         except Exception:
             log.exception("Generation %s could not be started.", job_id)
             return _nothing
+        saving = _saving(generation.request)
+        wait = partial(_wait, saving, report, cancelled)
         try:
             paintings = self._paint(generation, report, cancelled)
         except Cancelled as stop:
@@ -82,8 +90,9 @@ class Worker:
         except Exception as error:  # noqa: BLE001 (one bad generation hurts one generation)
             ended = generation.advance(Status.failed, error=_failure(error))
         else:
-            return partial(self._keep, generation, paintings, cancelled)
-        return partial(self._record, ended, cancelled)
+            report(saving)
+            return partial(self._keep, generation, paintings, wait)
+        return partial(self._record, ended, wait)
 
     def _paint(
         self, generation: Generation, report: Report, cancelled: Callable[[], bool]
@@ -111,7 +120,6 @@ class Worker:
                     on_step=partial(_on_step, painting, report, cancelled),
                 )
             )
-        report(replace(painting, phase=Phase.saving, step=shown.steps))
         return paintings
 
     def _adapter(self, lora: LoraUse) -> Adapter:
@@ -123,11 +131,9 @@ class Worker:
 
         return Adapter(sha256=lora.sha256, weight=lora.weight, load=load)
 
-    def _keep(
-        self, generation: Generation, paintings: Sequence[Painting], cancelled: Callable[[], bool]
-    ) -> None:
+    def _keep(self, generation: Generation, paintings: Sequence[Painting], wait: Wait) -> None:
         def put(key: str, data: bytes, content_type: str) -> None:
-            self._patiently(partial(self.storage.put, key, data, content_type), cancelled)
+            _patiently(partial(self.storage.put, key, data, content_type), wait)
 
         try:
             outputs = _store(generation, paintings, put)
@@ -139,30 +145,54 @@ class Worker:
             )
             record = json.dumps(completed.record(), indent=1).encode()
             put(record_key(completed), record, "application/json")
+        except Cancelled as stop:  # there was no room, and nobody wants it any more
+            completed = generation.advance(Status.cancelled, stopped_at=stop.step)
+            self._clear(generation)
         except Exception as error:  # noqa: BLE001 (the picture is lost, the queue is not)
             completed = generation.advance(Status.failed, error=_failure(error))
-        self._record(completed, cancelled)
+        self._record(completed, wait)
 
-    def _record(self, ended: Generation, cancelled: Callable[[], bool]) -> None:
+    def _clear(self, generation: Generation) -> None:
+        """Remove what was stored of it already. What can't be is pointed at by nothing."""
         try:
-            self._patiently(partial(self.history.replace, ended), cancelled)
+            for stored in list(self.storage.list(folder_of(generation))):
+                self.storage.delete(stored.key)
+        except StorageError as error:
+            log.warning("Not all of %s could be removed: %s", generation.id, error.message)
+
+    def _record(self, ended: Generation, wait: Wait) -> None:
+        def wait_on(obstacle: str) -> None:
+            with suppress(Cancelled):  # it has ended: only that is still to be written
+                wait(obstacle)
+
+        try:
+            _patiently(partial(self.history.replace, ended), wait_on)
             self.tell(ended)
         except Exception:
             log.exception("Generation %s ended, but could not be recorded.", ended.id)
 
-    def _patiently(self, keep: Callable[[], None], cancelled: Callable[[], bool]) -> None:
-        """Keep something, however long the disk takes nothing: what was accepted is not dropped.
 
-        Raises Closing.
-        """
-        for trial in count():
-            try:
-                return keep()
-            except (StorageFull, HistoryReadOnly) as error:
-                if not trial:
-                    log.warning("%s The queue waits.", error.message)
-            cancelled()  # raises Closing; it is too late to stop it otherwise
-            time.sleep(ROOM_SECONDS)
+def _patiently(keep: Callable[[], None], wait: Wait) -> None:
+    """Keep something, however long the disk takes nothing: what was accepted is not dropped.
+
+    Raises Closing, and Cancelled while it waits.
+    """
+    for trial in count():
+        try:
+            return keep()
+        except (StorageFull, HistoryReadOnly) as error:
+            obstacle = error.message
+        if not trial:
+            log.warning("%s The queue waits.", obstacle)
+        wait(obstacle)
+
+
+def _wait(progress: Progress, report: Report, cancelled: Callable[[], bool], obstacle: str) -> None:
+    """Say what is in the way, and let some time pass. Raises Closing, Cancelled."""
+    report(replace(progress, obstacle=obstacle))
+    time.sleep(ROOM_SECONDS)
+    if cancelled():
+        raise Cancelled(progress.step)
 
 
 def _store(
@@ -178,6 +208,11 @@ def _store(
         for stored in [pool.submit(put, *file) for file in files]:
             stored.result()
     return tuple(outputs)
+
+
+def _saving(request: GenerationRequest) -> Progress:
+    images, steps = request.num_images, request.num_inference_steps
+    return Progress(Phase.saving, image=images, images=images, step=steps, steps=steps)
 
 
 def _on_step(painting: Progress, report: Report, cancelled: Callable[[], bool], step: Step) -> None:

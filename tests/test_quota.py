@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fluxui.errors import LimitReached
+from fluxui.generation import Generation, now
+from fluxui.history.tiny import TinyHistory
 from fluxui.quota import HOUR, Quota
 from fluxui.request import GenerationRequest
 from fluxui.settings import Settings
@@ -110,3 +114,56 @@ def test_nothing_is_kept_of_those_who_are_gone(settings: Settings, clock: Clock)
     clock.now += HOUR
     spend(one, ANN, request())
     assert list(one._visitors) == [ANN.id] and len(one._total.spent) == 1
+
+
+def asked(visitor: Visitor, ago: timedelta) -> Generation:
+    return Generation(
+        request=request(2),
+        base_model="tiny",
+        painted="a boat",
+        visitor=visitor.id,
+        created_at=now() - ago,
+    )
+
+
+def test_what_was_asked_for_before_a_restart_still_counts(
+    settings: Settings, clock: Clock, tmp_path: Path
+) -> None:
+    history = TinyHistory(tmp_path / "history.json")
+    long_ago, lately = timedelta(minutes=61), timedelta(minutes=20)
+    for visitor, ago in [(ANN, long_ago), (ANN, lately), (OWNER, lately), (BOB, lately)]:
+        history.add(asked(visitor, ago))
+    one = quota(settings, clock, visitor_images_per_hour=3, total_images_per_hour=6)
+    one.recall(history)
+    assert refused(one, ANN, request(2)).retry_after == HOUR - 20 * 60
+    spend(one, ANN, request(1))
+    assert "all visitors together" in refused(one, Visitor("guest:new"), request(2)).message
+    clock.now += HOUR - 20 * 60 + 1
+    spend(one, ANN, request(2))
+    history.close()
+
+
+def test_a_record_of_the_future_counts_for_an_hour_and_no_longer(
+    settings: Settings, clock: Clock, tmp_path: Path
+) -> None:
+    history = TinyHistory(tmp_path / "history.json")
+    history.add(asked(ANN, timedelta(days=-300)))
+    one = quota(settings, clock, visitor_images_per_hour=2)
+    one.recall(history)
+    assert refused(one, ANN, request()).retry_after == HOUR
+    clock.now += HOUR
+    spend(one, ANN, request())
+    history.close()
+
+
+def test_an_hour_may_be_longer_than_a_page(
+    settings: Settings, clock: Clock, tmp_path: Path
+) -> None:
+    history = TinyHistory(tmp_path / "history.json")
+    for _ in range(60):
+        history.add(asked(ANN, timedelta(minutes=1)))
+    one = quota(settings, clock, visitor_images_per_hour=121)
+    one.recall(history)
+    spend(one, ANN, request(1))
+    refused(one, ANN, request(1))
+    history.close()

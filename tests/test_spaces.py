@@ -10,9 +10,9 @@ import yaml
 from huggingface_hub import SpaceHardware
 from packaging.requirements import Requirement
 from packaging.version import Version
-from pydantic import AliasChoices
 
-from fluxui.settings import SPACE_VOLUME, Settings
+from fluxui.settings import SPACE_VOLUME, Settings, variables
+from fluxui.space import OURS, front_matter, read_descriptor
 
 ROOT = Path(__file__).parent.parent
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
@@ -33,20 +33,7 @@ def front() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def space() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load((ROOT / "spaces.yaml").read_text(encoding="utf-8"))
-    return loaded
-
-
-def variables() -> set[str]:
-    """Every environment variable that Settings reads."""
-    names = set()
-    for name, field in Settings.model_fields.items():
-        alias = field.validation_alias
-        if isinstance(alias, AliasChoices):
-            names |= {str(choice) for choice in alias.choices}
-        else:
-            names.add(str(alias) if alias else f"FLUXUI_{name.upper()}")
-    return names
+    return read_descriptor()
 
 
 def test_hugging_face_accepts_the_front_matter(front: dict[str, Any]) -> None:
@@ -70,19 +57,24 @@ def test_the_space_runs_what_the_requirements_allow(front: dict[str, Any]) -> No
     assert front["python_version"] in ("3.10", "3.11", "3.12")
 
 
-def test_the_descriptor_says_the_same(front: dict[str, Any], space: dict[str, Any]) -> None:
-    assert {name: space.get(name) for name in front} == front
-    assert set(space) - set(front) == {"hardware", "secrets", "variables", "volumes"}
+def test_the_front_matter_is_made_from_the_descriptor(space: dict[str, Any]) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert readme.startswith(front_matter(space)), "put front_matter(read_descriptor()) on top"
+    assert set(space) >= OURS
 
 
 def test_the_descriptor_names_what_there_is(space: dict[str, Any]) -> None:
     assert set(space["hardware"]) <= {one.value for one in SpaceHardware}
     assert space["suggested_hardware"] in space["hardware"]
-    assert set(space["secrets"]) | set(space["variables"]) <= variables()
+    assert set(space["requirements"]) <= set(space["hardware"])
+    assert set(space["secrets"]) | set(space["variables"]) <= set(variables().values())
+    assert space["visibility"] in ("private", "protected", "public")
     assert [volume["mount_path"] for volume in space["volumes"]] == [str(SPACE_VOLUME)]
 
 
 def test_what_is_secret_is_never_a_public_variable(space: dict[str, Any]) -> None:
-    for name, field in Settings.model_fields.items():
-        if "SecretStr" in str(field.annotation):
-            assert str(field.validation_alias or f"FLUXUI_{name.upper()}") not in space["variables"]
+    for field, name in variables().items():
+        secret = "SecretStr" in str(Settings.model_fields[field].annotation)
+        assert not secret or name not in space["variables"]
+        assert secret or name not in space["secrets"]
+    assert "FLUXUI_DEPLOY_TOKEN" not in space["secrets"]

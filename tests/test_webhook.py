@@ -5,59 +5,37 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
 
 from fluxui.errors import ConfigurationError, OutOfMemory
-from fluxui.generation import Generation, Status
-from fluxui.request import GenerationRequest
+from fluxui.generation import Generation, Status, now
+from fluxui.history.tiny import TinyHistory
+from fluxui.post import Post, sign
+from fluxui.request import GenerationForm, GenerationRequest
 from fluxui.settings import Settings
-from fluxui.webhook import Webhook, choose_webhook, is_public, sign
+from fluxui.studio import Studio
+from fluxui.webhook import LONGEST, Webhook, choose_webhook, name_of
 from tests.conftest import FakePipeline, make_studio, paint
-
-
-class Receiver(HTTPServer):
-    """Remembers what it is sent; answers with `statuses`, one after another, then 204."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.met: list[tuple[str, dict[str, str], bytes]] = []
-        self.statuses: list[int] = []
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.met.append((self.path, dict(self.headers), body))
-        self.send_response(self.server.statuses.pop(0) if self.server.statuses else 204)
-        self.send_header("Location", f"http://127.0.0.1:{self.server.server_port}/elsewhere")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
+from tests.receiver import Receiver, receiving
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    with Receiver() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+    with receiving() as receiver:
+        yield receiver
 
 
 @pytest.fixture
 def trusting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fluxui.webhook.is_public", lambda address: True)
+    monkeypatch.setattr("fluxui.post.is_public", lambda address: True)
     monkeypatch.setattr("fluxui.webhook.BACKOFF", (0.01, 0.02))
 
 
@@ -66,9 +44,14 @@ def here(host: str, port: int) -> list[str]:
     return ["127.0.0.1"]
 
 
-def webhook(receiver: Receiver) -> Webhook:
+def post(receiver: Receiver) -> Post:
     url = f"http://hook.test:{receiver.server_port}/in?box=1#part"
-    return Webhook(urlsplit(url), "a secret", here)
+    return Post(urlsplit(url), "a secret", here)
+
+
+@pytest.fixture
+def hook(receiver: Receiver, tmp_path: Path) -> Webhook:
+    return Webhook(post(receiver), tmp_path)
 
 
 def generation(job_id: str = "one", status: Status = Status.completed) -> Generation:
@@ -92,17 +75,10 @@ def generation(job_id: str = "one", status: Status = Status.completed) -> Genera
     )
 
 
-def until(receiver: Receiver, count: int) -> None:
-    deadline = time.monotonic() + 10
-    while len(receiver.met) < count:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 @pytest.mark.usefixtures("trusting")
-def test_a_letter_is_whole_and_signed(receiver: Receiver) -> None:
-    webhook(receiver).tell(generation())
-    until(receiver, 1)
+def test_a_letter_is_whole_and_signed(hook: Webhook, receiver: Receiver) -> None:
+    hook.tell(generation())
+    receiver.until(1)
     path, headers, body = receiver.met[0]
     assert path == "/in?box=1"
     assert headers["Host"] == f"hook.test:{receiver.server_port}"  # by name, to the checked address
@@ -111,91 +87,28 @@ def test_a_letter_is_whole_and_signed(receiver: Receiver) -> None:
     assert headers["X-Fluxui-Signature"] == f"sha256={sign(b'a secret', stamp, body)}"
     told = json.loads(body)
     assert (told["event"], told["generation"]["id"]) == ("completed", "one")
+    assert told["delivery"] == headers["X-Fluxui-Delivery"] == name_of(generation())
     assert b"a key" not in body and b"user:ann" not in body
-
-
-def test_the_signature_is_that_of_openssl() -> None:
-    """printf '1.{}' | openssl dgst -sha256 -hmac key"""
-    known = "1ba6b8171186efc613e8bcc0cbdab2748f24984d7c5a84faa2637afa0e40d224"
-    assert sign(b"key", "1", b"{}") == known
 
 
 @pytest.mark.usefixtures("trusting")
 @pytest.mark.parametrize("status", [500, 503, 429, 408, 302])
-def test_what_was_not_taken_is_sent_again(receiver: Receiver, status: int) -> None:
+def test_what_was_not_taken_is_sent_again(hook: Webhook, receiver: Receiver, status: int) -> None:
     receiver.statuses = [status, status]
-    webhook(receiver).tell(generation())
-    until(receiver, 3)
+    hook.tell(generation())
+    receiver.until(3)
     assert [path for path, _, _ in receiver.met] == ["/in?box=1"] * 3  # no redirect is followed
     assert len({body for _, _, body in receiver.met}) == 1
 
 
 @pytest.mark.usefixtures("trusting")
-def test_it_is_given_up_and_the_next_one_is_told(receiver: Receiver) -> None:
+def test_it_is_given_up_and_the_next_one_is_told(hook: Webhook, receiver: Receiver) -> None:
     receiver.statuses = [500] * 3 + [410]
-    hook = webhook(receiver)
     for job_id in ("lost", "refused", "told"):
         hook.tell(generation(job_id))
-        until(receiver, {"lost": 3, "refused": 4, "told": 5}[job_id])
-    ids = [headers["X-Fluxui-Generation"] for _, headers, _ in receiver.met]
+        receiver.until({"lost": 3, "refused": 4, "told": 5}[job_id])
+    ids = [json.loads(body)["generation"]["id"] for _, _, body in receiver.met]
     assert ids == ["lost"] * 3 + ["refused", "told"]
-
-
-@pytest.mark.usefixtures("trusting")
-def test_only_ends_that_nobody_chose_are_told(receiver: Receiver) -> None:
-    hook = webhook(receiver)
-    for status in Status:
-        hook.tell(generation(status.value, status))
-    until(receiver, 2)
-    time.sleep(0.05)
-    told = {json.loads(body)["event"] for _, _, body in receiver.met}
-    assert told == {"completed", "failed"} and len(receiver.met) == 2
-
-
-@pytest.mark.parametrize(
-    ("address", "public"),
-    [
-        ("93.184.216.34", True),
-        ("2606:2800:220:1::1", True),
-        ("127.0.0.1", False),
-        ("10.1.2.3", False),
-        ("172.16.0.1", False),
-        ("192.168.1.1", False),
-        ("169.254.169.254", False),
-        ("100.64.0.1", False),
-        ("0.0.0.0", False),
-        ("224.0.0.1", False),
-        ("255.255.255.255", False),
-        ("::1", False),
-        ("::", False),
-        ("fe80::1%eth0", False),
-        ("fd00::1", False),
-        ("::ffff:127.0.0.1", False),
-        ("::ffff:8.8.8.8", True),
-        ("2002:7f00:1::", False),  # 6to4 of 127.0.0.1
-        ("64:ff9b::a00:1", False),  # NAT64 of 10.0.0.1
-        ("ff02::1", False),
-    ],
-)
-def test_which_addresses_are_public(address: str, public: bool) -> None:
-    assert is_public(address) is public
-
-
-@pytest.mark.parametrize("addresses", [["127.0.0.1"], ["8.8.8.8", "127.0.0.1"], []])
-def test_no_private_address_is_ever_met(receiver: Receiver, addresses: list[str]) -> None:
-    url = urlsplit(f"http://hook.test:{receiver.server_port}/")
-    asked: list[str] = []
-
-    def resolve(host: str, port: int) -> list[str]:
-        asked.append(host)
-        return addresses
-
-    Webhook(url, "a secret", resolve).tell(generation())
-    deadline = time.monotonic() + 10
-    while not asked and time.monotonic() < deadline:
-        time.sleep(0.005)
-    time.sleep(0.05)
-    assert asked == ["hook.test"] and receiver.met == []
 
 
 @pytest.mark.parametrize(
@@ -221,19 +134,128 @@ def test_a_secret_is_needed(settings: Settings) -> None:
         choose_webhook(settings.model_copy(update={"webhook_url": "https://hook.test"}))
 
 
-@pytest.mark.usefixtures("trusting")
-def test_a_studio_tells_of_its_generations(
-    settings: Settings, pipeline: FakePipeline, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Webhook.__init__, "__defaults__", (here,))
+@pytest.fixture
+def told_studio(
+    settings: Settings, receiver: Receiver, trusting: None, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[FakePipeline], Studio]:
+    """A studio that tells the receiver."""
+    monkeypatch.setattr(Post.__init__, "__defaults__", (here,))
     url = f"http://hook.test:{receiver.server_port}/"
     update = {"webhook_url": url, "webhook_secret": SecretStr("a secret")}
-    studio = make_studio(settings.model_copy(update=update), pipeline)
+    return lambda pipeline: make_studio(settings.model_copy(update=update), pipeline)
+
+
+def events(receiver: Receiver) -> list[tuple[str, str]]:
+    met = [json.loads(body) for _, _, body in receiver.met]
+    return [(one["generation"]["id"], one["event"]) for one in met]
+
+
+def test_a_studio_tells_of_every_end(
+    told_studio: Callable[[FakePipeline], Studio], pipeline: FakePipeline, receiver: Receiver
+) -> None:
+    studio = told_studio(pipeline)
     done = paint(studio)
     pipeline.error = OutOfMemory("Out of memory at step 1.")
     failed = paint(studio)
-    until(receiver, 2)
+    receiver.until(2)
+    pipeline.error = None
+    pipeline.gate.clear()
+    running, waiting = (studio.submit(GenerationForm(prompt="a boat")) for _ in range(2))
+    studio.cancel(waiting.id)
+    threading.Timer(0.1, pipeline.gate.set).start()
+    studio.cancel(running.id)
+    receiver.until(4)
     studio.close()
+    assert events(receiver) == [
+        (done.id, "completed"),
+        (failed.id, "failed"),
+        (waiting.id, "cancelled"),
+        (running.id, "cancelled"),
+    ]
     told = [json.loads(body)["generation"] for _, _, body in receiver.met]
-    assert [one["id"] for one in told] == [done.id, failed.id]
     assert len(told[0]["images"]) == 1 and told[1]["error"]["code"] == "out_of_memory"
+
+
+def test_who_was_lost_with_the_machine_is_told_by_the_next_one(
+    told_studio: Callable[[FakePipeline], Studio],
+    settings: Settings,
+    pipeline: FakePipeline,
+    receiver: Receiver,
+) -> None:
+    told_studio(pipeline).close()
+    history = TinyHistory(settings.data_dir / "history.json")
+    queued = generation(str(uuid4()), Status.queued)
+    lost = queued.advance(Status.running).model_copy(update={"attempts": 2})
+    history.add(lost)
+    history.close()
+    studio = told_studio(pipeline)
+    receiver.until(1)
+    studio.close()
+    assert events(receiver) == [(lost.id, "failed")]
+    assert json.loads(receiver.met[0][2])["generation"]["error"]["code"] == "worker_lost"
+
+
+def test_what_was_not_delivered_is_delivered_after_a_restart_under_the_same_name(
+    told_studio: Callable[[FakePipeline], Studio],
+    pipeline: FakePipeline,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fluxui.webhook.BACKOFF", (60.0,))
+    studio = told_studio(pipeline)
+    first = paint(studio)
+    receiver.until(1)
+    receiver.statuses = [503] * 2
+    second, third = paint(studio), paint(studio)
+    receiver.until(3)
+    studio.close()
+    names = {one["generation"]["id"]: one["delivery"] for one in bodies(receiver)}
+    receiver.met, receiver.statuses = [], []
+    again = told_studio(pipeline)
+    receiver.until(2)
+    fourth = paint(again)
+    receiver.until(3)
+    again.close()
+    assert [job_id for job_id, _ in events(receiver)] == [second.id, third.id, fourth.id]
+    assert [one["delivery"] for one in bodies(receiver)][:2] == [names[second.id], names[third.id]]
+    assert first.id in names
+
+
+def bodies(receiver: Receiver) -> list[Any]:
+    return [json.loads(body) for _, _, body in receiver.met]
+
+
+def ended(ago: timedelta) -> Generation:
+    return generation(str(uuid4())).model_copy(update={"completed_at": now() - ago})
+
+
+@pytest.mark.usefixtures("trusting")
+def test_the_past_is_bounded(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not what ended before there was a webhook, not what is too old, not more than the newest."""
+    monkeypatch.setattr("fluxui.webhook.MAX_WAITING", 3)
+    history = TinyHistory(tmp_path / "history.json")
+    for ago in (LONGEST * 2, LONGEST, timedelta(0)):
+        history.add(ended(ago))
+    Webhook(post(receiver), tmp_path / "new").catch_up(history)
+    since = (now() - LONGEST * 3).isoformat()
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "told.txt").write_text(since)
+    news = [ended(timedelta(seconds=9 - number)) for number in range(4)]
+    for one in [*news, generation(str(uuid4()), Status.queued)]:
+        history.add(one)
+    hook = Webhook(post(receiver), tmp_path / "old")
+    hook.catch_up(history)
+    receiver.until(2)
+    time.sleep(0.05)
+    assert [job_id for job_id, _ in events(receiver)] == [one.id for one in news[2:]]
+    history.close()
+
+
+def test_without_a_webhook_nothing_is_left_to_tell(settings: Settings) -> None:
+    update = {"webhook_url": "https://hook.test", "webhook_secret": SecretStr("s")}
+    choose_webhook(settings.model_copy(update=update))
+    assert (settings.data_dir / "webhook" / "told.txt").exists()
+    choose_webhook(settings)
+    assert not (settings.data_dir / "webhook" / "told.txt").exists()

@@ -33,6 +33,7 @@ class Plan:
     average: float = 0.999
     save_every: int = 250
     seed: int = 0
+    muon: bool = False  # the matrices inside blocks are trained by Muon, the rest by AdamW
 
 
 def rate_at(plan: Plan, step: int) -> float:
@@ -47,33 +48,55 @@ def rate_at(plan: Plan, step: int) -> float:
 
 
 class Weights:
-    """fp32 masters of a module in any type, their running average, and the optimizer over them."""
+    """fp32 masters of a module in any type, their running average, and the optimizers over them."""
 
     def __init__(self, module: nn.Module, plan: Plan) -> None:
         self.plan = plan
-        self.live = [weight for weight in module.parameters() if weight.requires_grad]
+        named = [each for each in module.named_parameters() if each[1].requires_grad]
+        self.live = [weight for _, weight in named]
         # bf16 has too few digits for small updates: they are gathered in fp32 and copied back.
         self.masters = [
             weight if weight.dtype == torch.float32 else weight.detach().float()
             for weight in self.live
         ]
         self.averages = [weight.detach().float().clone() for weight in self.live]
-        matrices = [weight for weight in self.masters if weight.ndim > 1]
-        others = [weight for weight in self.masters if weight.ndim <= 1]
+        inner = {
+            index
+            for index, (name, weight) in enumerate(named)
+            if plan.muon and weight.ndim == 2 and "_blocks." in name
+        }
+        self.optimizers = self._optimizers(inner)
+
+    def _optimizers(self, inner: set[int]) -> list[torch.optim.Optimizer]:
+        outer = [weight for index, weight in enumerate(self.masters) if index not in inner]
+        matrices = [weight for weight in outer if weight.ndim > 1]
+        others = [weight for weight in outer if weight.ndim <= 1]
+        decay = self.plan.weight_decay
         groups = [
-            {"params": matrices, "weight_decay": plan.weight_decay},
+            {"params": matrices, "weight_decay": decay},
             {"params": others, "weight_decay": 0.0},
         ]
-        self.optimizer = torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.99))
+        adam = torch.optim.AdamW(groups, lr=self.plan.rate, betas=(0.9, 0.99))
+        if not inner:
+            return [adam]
+        # Muon (Jordan et al. 2024), whose steps are scaled to AdamW's size (Liu et al. 2025).
+        muon = torch.optim.Muon(
+            [self.masters[index] for index in sorted(inner)],
+            lr=self.plan.rate,
+            weight_decay=decay,
+            adjust_lr_fn="match_rms_adamw",
+        )
+        return [adam, muon]
 
     def update(self, step: int) -> None:
         for master, weight in zip(self.masters, self.live, strict=True):
             if master is not weight:
                 master.grad = None if weight.grad is None else weight.grad.float()
         nn.utils.clip_grad_norm_(self.masters, 1.0)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate_at(self.plan, step)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate_at(self.plan, step)
+            optimizer.step()
         self._publish(self.masters)
         # Early weights are forgotten quickly, so that short runs have a useful average too.
         keep = min(self.plan.average, (step + 1) / (step + 10))
@@ -97,7 +120,7 @@ class Weights:
             "step": step,
             "masters": masters,
             "averages": self.averages,
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
 
     @torch.no_grad()
@@ -106,7 +129,8 @@ class Weights:
             (*self.masters, *self.averages), (*state["masters"], *state["averages"]), strict=True
         ):
             mine.copy_(saved)
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         self._publish(self.masters)
         return int(state["step"])
 

@@ -90,6 +90,7 @@ class Stage(Answer):
     step: int
     steps: int
     paused: bool = Field(description="Held back by its own visitor")
+    obstacle: str = Field(description='What keeps it waiting, such as a full disk; else ""')
     seconds_left: float | None = Field(description="None before anything was measured here")
 
     @classmethod
@@ -102,6 +103,7 @@ class Stage(Answer):
             step=progress.step,
             steps=progress.steps,
             paused=progress.paused,
+            obstacle=progress.obstacle,
             seconds_left=None if seconds_left is None else round(seconds_left, 1),
         )
 
@@ -182,7 +184,10 @@ class Cancellation(Answer):
     @classmethod
     def of(cls, cancelled: Generation, answer: GenerationAnswer) -> Cancellation:
         step = cancelled.stopped_at
-        if cancelled.status is not Status.cancelled:
+        obstacle = answer.stage.obstacle if answer.stage else ""
+        if cancelled.status is not Status.cancelled and obstacle:
+            outcome, message = "stopping", f"{obstacle} It ends as soon as that can be written."
+        elif cancelled.status is not Status.cancelled:
             outcome, message = "stopping", "It stops after the step it is in."
         elif step is None:
             outcome, message = "dequeued", "It was taken out of the queue before it began."

@@ -23,7 +23,7 @@ from fluxui.api.answers import (
     QueuePause,
 )
 from fluxui.api.routes import adder, urls_of
-from fluxui.errors import GenerationNotFound
+from fluxui.errors import GenerationNotFound, Restarting
 from fluxui.generation import Generation, Status
 from fluxui.history import Query as Search
 from fluxui.request import GenerationForm
@@ -118,7 +118,9 @@ class Generations:
     def cancel_generation(self, job_id: str, request: Request) -> Cancellation:
         """Stop it, waiting or running. 409 if it has ended already."""
         cancelled = self._studio.cancel(job_id)
-        answer = GenerationAnswer.of(Moment(cancelled, None, None), urls_of(self._studio, request))
+        progress = None if cancelled.status.ended else self._studio.progress(job_id)
+        moment = Moment(cancelled, progress, None)
+        answer = GenerationAnswer.of(moment, urls_of(self._studio, request))
         return Cancellation.of(cancelled, answer)
 
     def move_up_generation(self, job_id: str, request: Request) -> GenerationAnswer:
@@ -129,7 +131,7 @@ class Generations:
 
     def pause_queue(self) -> QueuePause:
         """Hold back what you wait for, what you will ask for included; what runs goes on. It
-        ends when the queue of all is full, and with the server."""
+        lasts over a restart, and ends when the queue of all is full."""
         self._studio.pause(True)
         return QueuePause(paused=True)
 
@@ -147,7 +149,7 @@ class Generations:
     ) -> AsyncIterator[ServerSentEvent]:
         """Server-sent events: `progress`, and one `end` (or `deleted`). Each carries the whole
         state, so a client that comes back with `Last-Event-ID` has missed nothing. Close the
-        stream on `end`."""
+        stream on `end`; after `restarting` come back."""
         urls = urls_of(self._studio, request)
         number = int(last_event_id) if re.fullmatch(r"\d{1,9}", last_event_id) else 0
         try:
@@ -158,3 +160,6 @@ class Generations:
                 yield ServerSentEvent(data=event, event=kind, id=str(number), retry=RETRY)
         except GenerationNotFound as gone:
             yield ServerSentEvent(data=Problem(**gone.as_dict()), event="deleted")
+        except Restarting as stop:
+            problem = Problem(**stop.as_dict())
+            yield ServerSentEvent(data=problem, event="restarting", retry=RETRY)

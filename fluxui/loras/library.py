@@ -102,6 +102,8 @@ class Library:
         """
         files = self.listing.files()
         new = [file for file in files.values() if not self._is_known(file)]
+        if self.left and patience is not None:
+            patience = 0.0  # somebody waited for them before
         self.left = self.reader.look_at(((one, self._card_of(one)) for one in new), patience)
         loras = [lora for file in files.values() if (lora := self._listed(file))]
         return sorted(loras, key=lambda lora: (lora.name.lower(), lora.model_id))

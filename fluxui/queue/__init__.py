@@ -25,7 +25,8 @@ class Phase(str, Enum):
 class Progress:
     """How far one generation is. Images and steps count from 1; `preview` is a small JPEG.
 
-    `ahead` counts those that run and those that will be painted before it.
+    `ahead` counts those that run and those that will be painted before it. `obstacle` is one
+    sentence while something outside keeps it waiting where it is, a full disk for example.
     """
 
     phase: Phase = Phase.waiting
@@ -36,6 +37,7 @@ class Progress:
     steps: int = 0
     preview: bytes | None = None
     paused: bool = False
+    obstacle: str = ""
 
     @property
     def fraction(self) -> float:
@@ -93,8 +95,9 @@ class Queue(Protocol):
         """Make it the next of its visitor. False if it does not wait."""
 
     def pause(self, visitor: str, paused: bool) -> None:
-        """Hold back what this visitor waits for, or let it go on. What runs goes on, and a full
-        queue ends every pause."""
+        """Hold back what this visitor waits for, or let it go on, over a restart too. What runs
+        goes on, and a full queue ends every pause. Raises LimitReached, StorageFull,
+        StorageUnavailable."""
 
     def close(self) -> None:
         """Let the running one end if it does so soon, and stop."""

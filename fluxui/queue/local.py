@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -19,14 +19,22 @@ from fluxui.queue.order import Order, Ticket
 
 # Tails hold the pixels of their pictures: more than this many would fill the memory.
 MAX_TAILS = 4
+# Whoever comes may hold back a queue, even an empty one: that is kept, so it is bounded.
+MAX_HELD = 1000
 GRACE_SECONDS = 3
 LAST_STEP_SECONDS = 20
+
+
+def _forget(visitors: Collection[str]) -> None:
+    """What becomes of the pauses where nothing outlives the process."""
 
 
 class LocalQueue:
     """`prepare` runs once, first of all, in the painting thread; `resume` waits already.
 
     `size` may wait in all, `size_each` of one visitor; the owner's, who has no mark, fill it all.
+    The visitors in `paused` hold theirs back; `keep_paused` is told of all who do, before it is
+    so, and what it raises leaves all as it was.
     """
 
     def __init__(
@@ -36,12 +44,15 @@ class LocalQueue:
         size: int,
         resume: Iterable[Ticket] = (),
         size_each: int | None = None,
+        paused: Iterable[str] = (),
+        keep_paused: Callable[[Collection[str]], None] = _forget,
     ) -> None:
         self._run = run
         self._prepare = prepare
         self._size = size
         self._size_each = size if size_each is None else size_each
         self._order = Order()
+        self._keep_paused = keep_paused
         self._places: dict[str, int] | None = None  # of what waits; None after a change
         self._active: dict[str, Progress] = {}
         self._cancelled: set[str] = set()
@@ -51,6 +62,8 @@ class LocalQueue:
         self._tails = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fluxui-tail")
         self._tail_slots = threading.Semaphore(MAX_TAILS)
         self._thread = threading.Thread(target=self._work, name="fluxui-pipeline", daemon=True)
+        for visitor in paused:
+            self._order.pause(visitor, True)
         for ticket in resume:
             self._order.add(ticket)
         if len(self._order):
@@ -65,8 +78,7 @@ class LocalQueue:
         with self._changed:
             if len(self._order) >= self._size:
                 # Nobody keeps the others out with what is held back.
-                self._order.go_on()
-                self._news()
+                self._go_on()
                 raise QueueFull(self._size, retry_after=30)
             if ticket.visitor and self._order.waiting(ticket.visitor) >= self._size_each:
                 raise LimitReached(f"{self._size_each} of yours wait already.", retry_after=30)
@@ -108,7 +120,20 @@ class LocalQueue:
 
     def pause(self, visitor: str, paused: bool) -> None:
         with self._changed:
+            held = self._order.held()
+            if paused is (visitor in held):
+                return
+            if paused and len(held) >= MAX_HELD:
+                raise LimitReached("Too many hold back their queue.", retry_after=60)
+            others = [one for one in held if one != visitor]
+            self._keep_paused([*others, visitor] if paused else others)
             self._order.pause(visitor, paused)
+            self._news()
+
+    def _go_on(self) -> None:
+        if self._order.held():
+            self._keep_paused(())
+            self._order.go_on()
             self._news()
 
     def close(self) -> None:

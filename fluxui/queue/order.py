@@ -105,9 +105,13 @@ class Order:
             self._turns.append(visitor)
         self._tidy(visitor)
 
+    def held(self) -> list[str]:
+        """The visitors whose lane is held back."""
+        return [visitor for visitor, lane in self._lanes.items() if lane.paused]
+
     def go_on(self) -> None:
         """End every pause."""
-        for visitor in [name for name, lane in self._lanes.items() if lane.paused]:
+        for visitor in self.held():
             self.pause(visitor, False)
 
     def take(self, now: float) -> Ticket | None:

@@ -6,6 +6,7 @@ their id and day.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +18,8 @@ from fluxui.generation import Generation
 GENERATED = "generated/"
 MODELS = "models/"
 TRASH = "trash/"
+
+_FOLDER = re.compile(rf"{GENERATED}\d{{4}}/\d\d/\d\d/[^/]+")
 
 MAX_KEY = 900
 MAX_NAME = 200
@@ -83,6 +86,22 @@ def thumb_key(generation: Generation, index: int) -> str:
 
 def record_key(generation: Generation) -> str:
     return f"{folder_of(generation)}record.json"
+
+
+def folder_in(key: str) -> str:
+    """The folder of the generation that a key belongs to; "" if it belongs to none."""
+    folder, _, _ = key.rpartition("/")
+    return f"{folder}/" if _FOLDER.fullmatch(folder) else ""
+
+
+def day_of(folder: str) -> str:
+    """`generated/2026/11/22/`: the prefix of all generations of the same day."""
+    return folder[: folder.rindex("/", 0, -1) + 1]
+
+
+def job_of(folder: str) -> str:
+    """The id of the generation that a folder belongs to."""
+    return folder.split("/")[-2]
 
 
 def trash_key(key: str) -> str:

@@ -16,7 +16,7 @@ import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
-from fluxui.errors import FluxuiError, IllegalTransition, InvalidRequest
+from fluxui.errors import FluxuiError, IllegalTransition, InvalidRequest, Restarting
 from fluxui.generation import Failure, Generation, Status
 from fluxui.history import Query
 from fluxui.loras.library import Lora
@@ -188,7 +188,8 @@ class Endpoints:
             }
 
     def _stop(self, job_id: str) -> None:
-        with suppress(IllegalTransition):  # it ended by itself meanwhile
+        """Unless it ended by itself meanwhile, or fluxui ends and not the caller's wish."""
+        with suppress(IllegalTransition, Restarting):
             self.studio.cancel(job_id)
 
     def _files(self, generation: Generation) -> list[str]:

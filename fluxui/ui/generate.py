@@ -13,6 +13,7 @@ import gradio as gr
 
 from fluxui.errors import (
     GenerationNotFound,
+    Restarting,
 )
 from fluxui.generation import Generation, Status
 from fluxui.queue import Progress
@@ -185,6 +186,9 @@ class Generate:
                 yield self.show(desk, moment)
         except GenerationNotFound:
             desk.show("")
+            yield self.show(desk)
+        except Restarting as error:
+            desk.notice = html.error_notice(error)
             yield self.show(desk)
 
     def settle(self, *values: Any) -> tuple[str, str]:

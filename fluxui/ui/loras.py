@@ -105,6 +105,7 @@ class Loras:
         return [
             self.list,
             self.detail,
+            self.timer,
             self.watch,
             self.notice,
             self.bar,
@@ -151,8 +152,8 @@ class Loras:
     # Handlers
 
     def refresh(self, desk: Desk) -> Changes:
-        """The tab was opened."""
-        return self._show(desk)
+        """The tab was opened, by a click or by the page's address."""
+        return self._show(desk) | {self.timer: gr.Timer(active=True)}
 
     def wake(self, event: gr.SelectData) -> Any:
         """The timer runs only while this tab is the open one."""

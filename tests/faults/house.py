@@ -124,6 +124,7 @@ def live(folder: str, life: int, checkpoint: str = "", count: int = 1, last: boo
     studio = open_mortal(Path(folder), Death(checkpoint, count))
     for number in count_up():
         if last and not studio.jobs():
+            studio._trash.settle()
             return studio.close()
         if last:
             time.sleep(0.01)

@@ -22,7 +22,7 @@ from typing import IO, Any
 from fluxui.generation import Generation, Status
 from fluxui.history.format import parse
 from fluxui.history.tiny import TABLE, TinyHistory
-from fluxui.storage import record_key, trash_key
+from fluxui.storage import folder_of, record_key, trash_key
 
 ROOT = Path(__file__).parents[2]
 
@@ -166,6 +166,8 @@ class Promises:
             trashed = Generation.model_validate_json(record.read_bytes())
             assert record == self.folder / trash_key(record_key(trashed))
             assert all((self.folder / trash_key(one.key)).is_file() for one in trashed.images)
+            assert not (self.folder / folder_of(trashed)).exists()
+        assert not any((self.folder / trash_key(folder_of(one))).exists() for one in self.records())
         return ends
 
     def compare(self, nursery: Nursery, calm: Path) -> int:

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import fluxui.opening
 import fluxui.queue.local
 import fluxui.storage.local
-import fluxui.studio
 import fluxui.ui  # which `serve` would import only now
 from fluxui.pipeline import Painting, Step
 from fluxui.server import serve
@@ -61,7 +61,9 @@ def live(
     fluxui.storage.local.place = slow_place
     fluxui.queue.local.GRACE_SECONDS = grace_seconds  # type: ignore[assignment]
     fluxui.queue.local.LAST_STEP_SECONDS = 0.5  # type: ignore[assignment]
-    fluxui.studio.get_pipeline = lambda settings: SlowPipeline(settings, step_seconds, load_seconds)
+    fluxui.opening.get_pipeline = lambda settings: SlowPipeline(
+        settings, step_seconds, load_seconds
+    )
     os.environ["FLUXUI_QUEUE_SIZE"] = str(queue_size)
     serve(Settings(_env_file=None, data_dir=Path(folder), base_model="tiny", port=port))
 

@@ -23,6 +23,7 @@ from fluxui.pipeline import Painting
 from fluxui.queue import Phase
 from fluxui.request import GenerationForm
 from fluxui.settings import Settings
+from fluxui.storage.local import LocalStorage
 from fluxui.studio import Studio
 from tests.conftest import FakePipeline, make_studio, paint, wait
 from tests.disk import file_limit
@@ -209,3 +210,87 @@ def test_a_watcher_waits_through_it_and_sees_the_end(
 def _phase(studio: Studio, generation: Generation) -> Phase | None:
     progress = studio.progress(generation.id)
     return progress.phase if progress else None
+
+
+@contextmanager
+def full_bucket(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The pictures' place is full, the history's is not. Thumbnails still find room."""
+    put = LocalStorage.put
+
+    def refuse(self: LocalStorage, key: str, data: bytes, content_type: str) -> None:
+        if key.endswith(".png"):
+            raise StorageFull("The bucket is full.")
+        put(self, key, data, content_type)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStorage, "put", refuse)
+        yield
+
+
+def test_cancel_while_the_pictures_wait_for_room(
+    studio: Studio, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are thrown away, and what else was stored of them too; the next one goes on."""
+    with full_bucket(studio, monkeypatch):
+        first, second = submit(studio, 2)
+        until(lambda: _obstacle(studio, first) == "The bucket is full.")
+        cancelled = studio.cancel(first.id)
+        assert cancelled.status is Status.cancelled
+        assert cancelled.stopped_at == first.request.num_inference_steps
+        assert studio.progress(first.id) is None or _obstacle(studio, first)
+    assert wait(studio, second.id).status is Status.completed
+    assert not list(settings.data_dir.rglob(f"{first.id}/*"))
+
+
+@pytest.mark.parametrize("before", ["painting", "saving"])
+def test_cancel_while_the_history_takes_nothing(
+    studio: Studio,
+    settings: Settings,
+    pipeline: FakePipeline,
+    monkeypatch: pytest.MonkeyPatch,
+    before: str,
+) -> None:
+    """The answer says that it will end; it does once there is room, and nothing else is hurt."""
+    monkeypatch.setattr("fluxui.studio.STUCK_SECONDS", 0.1)
+    pipeline.gate.clear()
+    first, second = submit(studio, 2)
+    until(lambda: studio.get(first.id).status is Status.running)
+    with TestClient(Gate(build_api(studio), None, None)) as client, full(settings):
+        stuck = second if before == "painting" else first
+        if before == "painting":  # the first one fails at once, but can't be recorded either
+            pipeline.error = RuntimeError("the sky fell")
+        pipeline.gate.set()
+        until(lambda: _obstacle(studio, stuck))
+        told = client.post(f"/api/generate/{stuck.id}/cancel").json()
+        assert told["outcome"] == "stopping" and told["generation"]["status"] != "cancelled"
+        assert told["message"].startswith("The disk is full")
+        assert told["message"].endswith("It ends as soon as that can be written.")
+        again = client.post(f"/api/generate/{stuck.id}/cancel").json()
+        assert again["outcome"] == "stopping"
+        pipeline.error = None
+    ended = {one.id: wait(studio, one.id).status for one in (first, second)}
+    assert ended[stuck.id] is Status.cancelled
+    assert ended[second.id if stuck is first else first.id] is not Status.cancelled
+    assert paint(studio).status is Status.completed
+
+
+def test_a_cancel_of_a_waiting_one_that_cant_be_kept_is_refused(
+    studio: Studio, settings: Settings, pipeline: FakePipeline
+) -> None:
+    pipeline.gate.clear()
+    first, second = submit(studio, 2)
+    until(lambda: studio.get(first.id).status is Status.running)
+    with TestClient(Gate(build_api(studio), None, None)) as client:
+        with full(settings):
+            answer = client.post(f"/api/generate/{second.id}/cancel")
+            assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
+            assert studio.get(second.id).status is Status.queued
+            assert [one.id for one in studio.jobs()] == [first.id, second.id]
+        assert client.post(f"/api/generate/{second.id}/cancel").json()["outcome"] == "dequeued"
+    pipeline.gate.set()
+    assert wait(studio, first.id).status is Status.completed
+
+
+def _obstacle(studio: Studio, generation: Generation) -> str:
+    progress = studio.progress(generation.id)
+    return progress.obstacle if progress else ""

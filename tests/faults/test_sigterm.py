@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -12,6 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
 
 from fluxui.generation import Generation, Status
 from fluxui.history.tiny import TinyHistory
@@ -55,6 +58,58 @@ def test_a_restart_is_no_failed_attempt(nursery: Nursery, tmp_path: Path, state:
     for one in left(tmp_path, first["id"], second["id"]):
         expected = {Status.queued: 0, Status.completed: 1}
         assert one.attempts == expected[one.status]
+
+
+@pytest.mark.filterwarnings("ignore:The copy keyword is deprecated")  # in Gradio's statistics
+def test_whoever_waits_is_told_and_gets_the_picture_from_the_next_process(
+    nursery: Nursery, tmp_path: Path
+) -> None:
+    """`gradio_client` and a reader of the events, while it paints: not cancelled, not lost."""
+    port, how = free_port(), {"folder": str(tmp_path), "grace_seconds": 0.1}
+    pid = nursery.begin(port=port, step_seconds=0.1, **how)
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
+        until(lambda: answers(http))
+        client = Client(f"http://127.0.0.1:{port}", verbose=False, download_files=tmp_path / "got")
+        job = client.submit(
+            prompt="a boat", num_inference_steps=40, seed=7, api_name="/generate_image"
+        )
+        until(lambda: any(one["progress"] for one in newest(http)))
+        (one,) = newest(http)
+        events: list[str] = []
+
+        def read() -> None:
+            events.append(http.get(f"/api/generate/{one['id']}/events").text)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        time.sleep(0.5)
+        os.kill(pid, signal.SIGTERM)
+        with pytest.raises(AppError) as told:
+            job.result(timeout=30)
+        reader.join(30)
+    _, code = nursery.end()
+    assert code == 0
+    assert str(told.value) == (
+        f"fluxui is being stopped. Generation {one['id']} is kept, and goes on when it is back. "
+        "Ask again once fluxui is up."
+    )
+    assert "event: restarting" in events[0] and "event: end" not in events[0]
+    (kept,) = left(tmp_path, one["id"])
+    assert (kept.status, kept.attempts) == (Status.queued, 0)
+    pid = nursery.begin(port=port, **how)
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as http:
+        until(lambda: answers(http))
+        until(lambda: newest(http)[0]["status"] == "completed")
+        again = client.predict(job_id=one["id"], api_name="/get_generation")
+        assert (again["status"], again["attempts"]) == ("completed", 1)
+        client.close()
+        os.kill(pid, signal.SIGTERM)
+    nursery.end()
+
+
+def newest(http: httpx.Client) -> list[dict[str, Any]]:
+    generations: list[dict[str, Any]] = http.get("/api/generate/").json()["generations"]
+    return generations
 
 
 @pytest.mark.parametrize("later", [0, 0.4])

@@ -34,7 +34,7 @@ def studio(server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def opened(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Studio:
-    monkeypatch.setattr("fluxui.studio.get_pipeline", FakePipeline)
+    monkeypatch.setattr("fluxui.opening.get_pipeline", FakePipeline)
     return open_studio(settings)
 
 

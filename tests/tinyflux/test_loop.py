@@ -18,17 +18,32 @@ class Fitting:
 
     def loss(self, step: int) -> Tensor:
         points = torch.randn(8, 3, dtype=self.module.weight.dtype)
-        return (self.module(points).sum(1) - points.sum(1) - step * 0).square().mean()
+        return (self.module(points).sum(1) - points.sum(1)).square().mean()
+
+
+class Blocks(Fitting):
+    """The same line, whose matrix is inside a block."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__(dtype)
+        self.line = self.module
+        self.module = nn.ModuleDict({"some_blocks": nn.ModuleList([self.line])})
+
+    def loss(self, step: int) -> Tensor:
+        points = torch.randn(8, 3, dtype=self.line.weight.dtype)
+        return (self.line(points).sum(1) - points.sum(1)).square().mean()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("kind", "optimizers"), [(Fitting, 1), (Blocks, 2)])
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
-    tmp_path: Path, dtype: torch.dtype
+    tmp_path: Path, dtype: torch.dtype, kind: type[Fitting], optimizers: int
 ) -> None:
-    plan = Plan(steps=4, rate=0.05, warmup=1, save_every=1)
-    whole = train(Fitting(dtype), plan, tmp_path / "whole")
-    train(Fitting(dtype), plan, tmp_path / "parts", until=2)
-    parts = train(Fitting(dtype), plan, tmp_path / "parts")
+    plan = Plan(steps=4, rate=0.05, warmup=1, save_every=1, muon=True)
+    whole = train(kind(dtype), plan, tmp_path / "whole")
+    train(kind(dtype), plan, tmp_path / "parts", until=2)
+    parts = train(kind(dtype), plan, tmp_path / "parts")
+    assert len(whole.optimizers) == optimizers
     for one, other in zip(
         (*whole.masters, *whole.averages), (*parts.masters, *parts.averages), strict=True
     ):
