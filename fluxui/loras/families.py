@@ -12,6 +12,7 @@ Shape = tuple[int, ...]
 
 FLUX1 = "FLUX.1"
 FLUX1_WIDTH = 3072
+FLUX2, _FLUX2_WIDTH = "FLUX.2", 6144
 _OTHER_WIDTH = "a FLUX that is"
 
 # In this order: the first whose pattern is in any name. What several families share comes last.
@@ -22,7 +23,7 @@ _BY_NAME = tuple(
         (r"\.qweight$|smooth_factor|\.proj_down$", "a Nunchaku checkpoint"),
         (r"distilled_guidance_layer", "Chroma"),
         (r"individual_token_refiner|img_attn_q[._]|txt_in[._]individual", "HunyuanVideo"),
-        (r"double_stream_modulation|single_stream_modulation|to_qkv_mlp_proj", "FLUX.2"),
+        (r"double_stream_modulation|single_stream_modulation|to_qkv_mlp_proj", FLUX2),
         (r"transformer_blocks[._]\d+[._](img|txt)_(mod|mlp)[._]", "Qwen-Image"),
         (r"noise_refiner|context_refiner|layers[._]\d+[._]attention[._]", "Z-Image"),
         (r"(^|[._])blocks[._]\d+[._](cross|self)_attn", "Wan"),
@@ -78,6 +79,7 @@ def _reads_twice(shapes: Mapping[str, Shape]) -> bool:
     return any(
         re.search(r"(img_in|x_embedder)[._].*(down|lora_A)", key) and shape[-1] > 64
         for key, shape in shapes.items()
+        if shape
     )
 
 
@@ -85,6 +87,8 @@ def _flux(shapes: Mapping[str, Shape]) -> str:
     blocks = {(match[1], int(match[2])) for key in shapes if (match := _FLUX.search(key))}
     deepest = {kind: max(n for k, n in blocks if k == kind) for kind, _ in blocks}
     width = width_of(shapes)
+    if width == _FLUX2_WIDTH or _is_gated(shapes, width):
+        return FLUX2
     if width == FLUX1_WIDTH:
         double = max(deepest.get("double_blocks", 0), deepest.get("double", 0))
         double = max(double, deepest.get("transformer", 0))
@@ -94,6 +98,16 @@ def _flux(shapes: Mapping[str, Shape]) -> str:
         if double > 19:
             return "Qwen-Image"
     return FLUX1 if width in (0, FLUX1_WIDTH) else f"{_OTHER_WIDTH} {width} wide"
+
+
+def _is_gated(shapes: Mapping[str, Shape], width: int) -> bool:
+    """FLUX.2's single blocks have a gate beside their MLP: nine widths in one, FLUX.1's seven."""
+    return any(
+        re.search(r"single_blocks[._]\d+[._]linear1[._].*(up|lora_B)", key)
+        and shape[0] == 9 * width
+        for key, shape in shapes.items()
+        if shape
+    )
 
 
 def width_of(shapes: Mapping[str, Shape]) -> int:

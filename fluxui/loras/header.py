@@ -12,14 +12,17 @@ import math
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from io import BufferedReader
 from pathlib import Path
 from statistics import mode
 from typing import BinaryIO
 
 from fluxui.errors import LoraError, LoraMisfit, LoraUnreadable
 from fluxui.loras.families import FLUX1, family_of
-from fluxui.loras.layouts import Plan, Shape, Targets, format_of, plan
+from fluxui.loras.layouts import Piece, Plan, Targets, format_of, plan
+from fluxui.loras.methods import Shape
+from fluxui.loras.names import in_text_encoders
 
 SUFFIX = ".safetensors"
 MAX_HEADER = 4 << 20
@@ -63,7 +66,8 @@ class Header:
 class Fit:
     """What a LoRA is, and whether the base model here can take it.
 
-    `layers` of the base model are changed, of `layers_total` that the file holds.
+    `layers` of the base model are changed, of `layers_total` that the file holds, those of the
+    text encoders included. `left_out`: the tensors that nothing here takes.
     """
 
     format: str
@@ -74,10 +78,11 @@ class Fit:
     layers_total: int
     fits: bool
     verdict: str
+    left_out: tuple[str, ...] = ()
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+def opened(path: Path) -> Iterator[tuple[BufferedReader, int]]:
     """The file and its size. Raises LoraUnreadable for any but a regular `.safetensors`."""
     if path.suffix != SUFFIX:
         raise LoraUnreadable(f"{path.name} is not named .safetensors.")
@@ -166,24 +171,32 @@ def _not_safetensors(start: bytes, size: int, length: int) -> LoraUnreadable:
 
 def plan_file(header: Header, targets: Targets, stream: BinaryIO | None = None) -> Plan:
     """The plan for a whole file, with the types checked, and the values too that a `stream`
-    that can seek gives: alphas, and tensors that must be zero.
+    that can seek gives: alphas, and whole differences that are zero.
 
     Raises LoraMisfit, LoraUnreadable.
     """
     found = plan(header.shapes, header.metadata, targets)
     for piece in found.pieces:
-        for name in (piece.down, piece.up):
+        for name in piece.method.tensors.values():
             if header.tensors[name].dtype not in FLOATS:
                 raise LoraUnreadable(f"{name[:80]} is not made of floating point numbers.")
         if stream and piece.alpha:
             number(header.tensors[piece.alpha], piece.alpha, stream)
-    if stream:
-        for name in found.zero:
-            if not _is_zero(header.tensors[name], stream):
-                raise LoraMisfit(
-                    f"{name[:80]} changes more than a LoRA can, and is not merged here yet."
-                )
-    return found
+    return _without_empty(found, header, stream) if stream else found
+
+
+def _without_empty(found: Plan, header: Header, stream: BinaryIO) -> Plan:
+    """ComfyUI writes biases and norms that differ by nothing."""
+    pieces, empty = [], []
+    for piece in found.pieces:
+        name = piece.method.tensors.get("diff")
+        if name and _is_zero(header.tensors[name], stream):
+            empty.append(name)
+        else:
+            pieces.append(piece)
+    if not pieces:
+        raise LoraMisfit("This LoRA changes nothing: all that it holds is zero.")
+    return replace(found, pieces=tuple(pieces), empty=tuple(empty))
 
 
 def number(tensor: Tensor, name: str, stream: BinaryIO) -> float:
@@ -230,21 +243,35 @@ def inspect(stream: BinaryIO, size: int, targets: Targets, base_name: str) -> tu
         for piece in found.pieces
         if values and piece.alpha
     }
-    verdict = f"Fits {base_name}: {len(found.layers)} of {len(targets)} layers."
-    if found.left_out:
-        verdict += f" Its text encoder part is left out ({len(found.left_out)} tensors)."
     fit = Fit(
         format=found.format,
-        # Fused layers may hold three ranks in one; most layers have the one that was trained.
-        rank=mode(piece.rank for piece in found.pieces),
+        rank=_rank(found.pieces),
         alpha=alphas.pop() if len(alphas) == 1 else None,
         base_family=_family(header, base_name),
         layers=len(found.layers),
         layers_total=len(found.layers),
         fits=True,
-        verdict=verdict,
+        verdict=_verdict(found, targets, base_name),
+        left_out=found.left_out,
     )
     return fit, header
+
+
+def _rank(pieces: tuple[Piece, ...]) -> int:
+    """Fused layers may hold three ranks in one; most layers have the one that was trained."""
+    ranks = [piece.method.rank for piece in pieces if piece.method.rank]
+    return mode(ranks) if ranks else 0
+
+
+def _verdict(found: Plan, targets: Targets, base_name: str) -> str:
+    total = sum(len(shape) == 2 and not in_text_encoders(name) for name, shape in targets.items())
+    of_text = sum(map(in_text_encoders, found.layers))
+    words = f"Fits {base_name}: {len(found.layers) - of_text} of {total} layers"
+    words += f", and {of_text} of its text encoders." if of_text else "."
+    if found.left_out:
+        words += f" Left out: {found.left_out[0][:80]}"
+        words += f" and {len(found.left_out) - 1} more." if len(found.left_out) > 1 else "."
+    return words
 
 
 def _family(header: Header, base_name: str) -> str:

@@ -55,10 +55,21 @@ _OUTER = {
 # Black Forest Labs writes (shift, scale) there, diffusers (scale, shift).
 _SWAPPED = "final_layer_adaLN_modulation_1"
 
+# No matrices, so they stand under their tensors' own names.
+_DOUBLE_NORMS: dict[str, tuple[str, ...]] = {
+    "img_attn.norm.query_norm": ("attn.norm_q.weight",),
+    "img_attn.norm.key_norm": ("attn.norm_k.weight",),
+    "txt_attn.norm.query_norm": ("attn.norm_added_q.weight",),
+    "txt_attn.norm.key_norm": ("attn.norm_added_k.weight",),
+}
+_SINGLE_NORMS: dict[str, tuple[str, ...]] = {
+    "norm.query_norm": ("attn.norm_q.weight",),
+    "norm.key_norm": ("attn.norm_k.weight",),
+}
 # The layers that diffusers itself has, under the names it gives them.
 _DIFFUSERS = {
-    "transformer_blocks": {name for names in _DOUBLE.values() for name in names},
-    "single_transformer_blocks": {name for names in _SINGLE.values() for name in names},
+    "transformer_blocks": _DOUBLE | _DOUBLE_NORMS,
+    "single_transformer_blocks": _SINGLE | _SINGLE_NORMS,
 }
 
 
@@ -68,10 +79,17 @@ def _flat(name: str) -> str:
 
 
 def _by_flat_name() -> dict[str, dict[str, tuple[str, ...]]]:
+    own = {
+        kind: {name.removesuffix(".weight"): (name,) for names in fused.values() for name in names}
+        for kind, fused in _DIFFUSERS.items()
+    }
+    named = own | {
+        "double_blocks": _DIFFUSERS["transformer_blocks"],
+        "single_blocks": _DIFFUSERS["single_transformer_blocks"],
+    }
     return {
-        "double_blocks": {_flat(name): layers for name, layers in _DOUBLE.items()},
-        "single_blocks": {_flat(name): layers for name, layers in _SINGLE.items()},
-        **{kind: {_flat(name): (name,) for name in names} for kind, names in _DIFFUSERS.items()},
+        kind: {_flat(name): layers for name, layers in inside.items()}
+        for kind, inside in named.items()
     }
 
 
@@ -94,15 +112,49 @@ _PREFIXES = (
     "lycoris_",
 )
 
+# The text encoders: which one a file means, and what it calls the layers inside.
+_CLIP_PREFIX = re.compile(r"lora_te1?_|(text_encoders\.)?clip_l\.|text_encoder\.")
+_T5_PREFIX = re.compile(r"lora_te[23]_|(text_encoders\.)?t5xxl\.|text_encoder_2\.")
+_CLIP_LAYER = re.compile(
+    r"(?:transformer_)?(?:text_model_)?encoder_layers_(\d{1,3})_"
+    r"(?:(self_attn)_([qkv]_proj|out_proj)|(mlp)_(fc[12]))"
+)
+_T5_LAYER = re.compile(
+    r"(?:transformer_)?encoder_block_(\d{1,3})_layer_"
+    r"(?:(0)_(SelfAttention)_([qkvo])|(1)_(DenseReluDense)_(wi_0|wi_1|wo))"
+)
+_ENCODERS: tuple[tuple[re.Pattern[str], re.Pattern[str], str, tuple[str, ...]], ...] = (
+    (_CLIP_PREFIX, _CLIP_LAYER, "text_encoder.encoder.layers", ()),
+    (_T5_PREFIX, _T5_LAYER, "text_encoder_2.encoder.block", ("layer",)),
+)
+
 
 def layers_of(path: str) -> tuple[str, ...]:
     """The layers of diffusers behind a file's own name of a layer; () for a name we don't know."""
+    path = path.removeprefix(_PREFIXES[0])
+    if layer := _of_text_encoders(path):
+        return (layer,)
     flat = _flat(stripped(path))
     if match := _BLOCK.fullmatch(flat):
         kind, number, rest = match.groups()
-        inside = _IN_BLOCK[kind].get(rest, ())
+        inside = _IN_BLOCK[kind].get(rest.removesuffix("_scale"), ())
         return tuple(f"{_KIND.get(kind, kind)}.{number}.{layer}" for layer in inside)
     return (_OUTSIDE[flat],) if flat in _OUTSIDE else ()
+
+
+def _of_text_encoders(path: str) -> str:
+    for prefix, layer, kind, inside in _ENCODERS:
+        start = prefix.match(path)
+        found = start and layer.fullmatch(_flat(path[start.end() :]))
+        if found:
+            number, *rest = filter(None, found.groups())
+            return ".".join((kind, number, *inside, *rest))
+    return ""
+
+
+def in_text_encoders(layer: str) -> bool:
+    """Whether a layer, by its name in diffusers, is one of CLIP's or T5's."""
+    return layer.startswith(("text_encoder.", "text_encoder_2."))
 
 
 def stripped(path: str) -> str:

@@ -36,7 +36,7 @@ class Base(Protocol):
 
     @property
     def name(self) -> str: ...
-    def targets(self) -> dict[str, tuple[int, int]]: ...
+    def targets(self) -> dict[str, tuple[int, ...]]: ...
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Reader:
     def found(self, file: File) -> Report | None:
         """The report, if it is known."""
         if file.stamp not in self._reports and (told := self._known.get(self._key(file))):
-            fit = Fit(**told["fit"])
+            fit = Fit(**{name: _frozen(value) for name, value in told["fit"].items()})
             words, settings = tuple(told["trigger_words"]), told["training"]
             self._reports[file.stamp] = Report(fit, words, settings)
         return self._reports.get(file.stamp)
@@ -212,6 +212,11 @@ class Reader:
             return None
         with self._opened(file) as stream:
             return None if self._remote else Path(stream.name)
+
+
+def _frozen(value: Any) -> Any:
+    """JSON knows no tuples."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 @cache

@@ -18,8 +18,25 @@ from fluxui.settings import Settings
 if TYPE_CHECKING:
     from torch import Tensor
 
-# module name → (B, A): the delta of that module's weight is B @ A, with alpha baked in.
-Delta = Mapping[str, "tuple[Tensor, Tensor]"]
+
+class Change(Protocol):
+    """What a LoRA does to one tensor where that is no product of two matrices."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the tensor it is for."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def delta(self, pristine: Tensor, weight: float) -> Tensor:
+        """What to add to the untouched tensor, in fp32 as it is given."""
+
+
+# A layer's name, for its weight, → (B, A), whose change is B @ A with alpha baked in, or another
+# change. Biases and norms stand under their tensors' own names. What is a text encoder's stands
+# behind its name in diffusers.
+Delta = Mapping[str, "tuple[Tensor, Tensor] | Change"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +59,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Painting:
-    """One picture: RGB bytes, row by row, and the layers that each adapter changed."""
+    """One picture: RGB bytes, row by row, and the layers that each adapter changed, those of the
+    text encoders included.
+    """
 
     pixels: bytes
     width: int

@@ -16,7 +16,7 @@ from fluxui.errors import BaseModelUnavailable
 from fluxui.pipeline import hub
 from fluxui.pipeline.devices import Device, probe
 from fluxui.pipeline.placement import place
-from fluxui.pipeline.targets import Targets, targets
+from fluxui.pipeline.targets import CLIP_L, T5_XXL, Targets, all_targets, targets
 from fluxui.request import Limits
 from fluxui.settings import Settings
 
@@ -48,7 +48,9 @@ FLUX1: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class BaseModel:
-    """One base model. `source` is a Hub id or a folder; `config` is its transformer's."""
+    """One base model. `source` is a Hub id or a folder; `config` is its transformer's, `clip` and
+    `t5` are those of its text encoders.
+    """
 
     id: str
     name: str
@@ -60,12 +62,14 @@ class BaseModel:
     max_sequence_length: int
     weight_bytes: int
     config: Mapping[str, Any] = field(repr=False)
+    clip: Mapping[str, Any] = field(default_factory=lambda: CLIP_L, repr=False)
+    t5: Mapping[str, Any] = field(default_factory=lambda: T5_XXL, repr=False)
     paints: str = ""
     reason: str = ""
 
     def targets(self) -> Targets:
-        """Each Linear of the transformer that a LoRA may change → (out_features, in_features)."""
-        return targets(self.config)
+        """Every tensor that a LoRA may change → its shape, of the text encoders too."""
+        return all_targets(self.config, self.clip, self.t5)
 
 
 def shapes_for(side: int) -> dict[str, tuple[int, int]]:
@@ -124,7 +128,14 @@ def _tiny() -> BaseModel:
         gated=False,
         max_sequence_length=40,
         weight_bytes=24_000_000,
-        config=json.loads((TINY / "transformer" / "config.json").read_text()),
+        **{
+            field: json.loads((TINY / part / "config.json").read_text())
+            for field, part in (
+                ("config", "transformer"),
+                ("clip", "text_encoder"),
+                ("t5", "text_encoder_2"),
+            )
+        },
         paints="It paints flat landscapes with one thing in them: a red boat on the sea at sunset.",
     )
 
@@ -206,7 +217,18 @@ def _custom(name: str, source: str, file: Callable[[str], Path]) -> BaseModel:
         max_sequence_length=512 if guided else 256,
         weight_bytes=_weight_bytes(config),
         config=config,
+        **_encoders(config, file),
     )
+
+
+def _encoders(config: Mapping[str, Any], file: Callable[[str], Path]) -> dict[str, Any]:
+    """The text encoders' configs; those of FLUX.1's own widths are known."""
+    if (config["pooled_projection_dim"], config["joint_attention_dim"]) == (768, 4096):
+        return {}
+    return {
+        "clip": _read(file("text_encoder/config.json")),
+        "t5": _read(file("text_encoder_2/config.json")),
+    }
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from fluxui.pipeline.base_models import BaseModel
 from fluxui.pipeline.devices import cpu, probe
 from fluxui.pipeline.loading import fingerprint, put_on_device, read_model
 from fluxui.pipeline.placement import place
+from fluxui.pipeline.targets import CLIP, T5
 from fluxui.settings import Settings
 
 if TYPE_CHECKING:
@@ -78,9 +79,13 @@ class FluxPipeline:
         self._previewer: Previewer = fit_previewer(pipe.vae, self._device)
         pipe.maybe_free_model_hooks()
         self._adapters: Adapters = Adapters(
-            pipe.transformer, self.base_model.targets(), self._device
+            pipe.transformer,
+            self.base_model.targets(),
+            self._device,
+            encoders={part: getattr(pipe, part) for part in (CLIP, T5)},
         )
-        self._prompts: OrderedDict[str, Encoded] = OrderedDict()
+        # By the words, and by what the LoRAs do to the text encoders.
+        self._prompts: OrderedDict[tuple[str, Any], Encoded] = OrderedDict()
         self._fingerprint = fingerprint(pipe)
         self._pipe = pipe
 
@@ -168,7 +173,8 @@ class FluxPipeline:
 
     def _encode(self, prompt: str) -> Encoded:
         """The prompt's embeddings, kept for the prompts used last."""
-        if prompt not in self._prompts:
+        key = prompt, self._adapters.on_text
+        if key not in self._prompts:
             import torch
 
             with torch.no_grad():
@@ -178,11 +184,11 @@ class FluxPipeline:
                     max_sequence_length=self.base_model.max_sequence_length,
                 )
             dtype = self._pipe.transformer.dtype
-            self._prompts[prompt] = (embeds.to(dtype), pooled.to(dtype))
+            self._prompts[key] = (embeds.to(dtype), pooled.to(dtype))
             if len(self._prompts) > PROMPTS_KEPT:
                 self._prompts.popitem(last=False)
-        self._prompts.move_to_end(prompt)
-        return self._prompts[prompt]
+        self._prompts.move_to_end(key)
+        return self._prompts[key]
 
     def _reporter(
         self, noise: Tensor, size: tuple[int, int], steps: int, on_step: Callable[[Step], None]

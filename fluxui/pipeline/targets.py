@@ -1,4 +1,4 @@
-"""The layers of a FLUX transformer that a LoRA may change, by arithmetic from its config.
+"""What a LoRA may change of a FLUX and its two text encoders, by arithmetic from their configs.
 
 So a LoRA can be checked against a base model that was never loaded. Imports no torch.
 """
@@ -8,10 +8,69 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-Targets = dict[str, tuple[int, int]]
+# A layer's name → its weight's (out_features, in_features). What is no matrix stands under its own
+# name, which ends in .bias or .weight, with its one length.
+Targets = dict[str, tuple[int, ...]]
+
+CLIP, T5 = "text_encoder", "text_encoder_2"
+# FLUX.1's own text encoders: CLIP-L and T5-XXL.
+CLIP_L = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12}
+T5_XXL = {"d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_heads": 64, "num_layers": 24}
 
 
-def targets(config: Mapping[str, Any]) -> Targets:
+def all_targets(
+    config: Mapping[str, Any], clip: Mapping[str, Any], t5: Mapping[str, Any]
+) -> Targets:
+    """Every tensor that a LoRA may change; an encoder's stand behind its name in diffusers."""
+    matrices = targets(config) | clip_targets(clip)
+    biases = {f"{layer}.bias": (rows,) for layer, (rows, _) in matrices.items()}
+    return matrices | t5_targets(t5) | biases | _norms(config)
+
+
+def clip_targets(config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """Each Linear of a CLIPTextModel of this config."""
+    width, inner = config["hidden_size"], config["intermediate_size"]
+    found = {}
+    for number in range(config["num_hidden_layers"]):
+        layer = f"{CLIP}.encoder.layers.{number}"
+        for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
+            found[f"{layer}.self_attn.{part}"] = (width, width)
+        found[f"{layer}.mlp.fc1"] = (inner, width)
+        found[f"{layer}.mlp.fc2"] = (width, inner)
+    return found
+
+
+def t5_targets(config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """Each Linear of a T5EncoderModel of this config; none has a bias."""
+    width, heads = config["d_model"], config["num_heads"] * config["d_kv"]
+    found = {}
+    for number in range(config["num_layers"]):
+        block = f"{T5}.encoder.block.{number}.layer"
+        for part in ("q", "k", "v"):
+            found[f"{block}.0.SelfAttention.{part}"] = (heads, width)
+        found[f"{block}.0.SelfAttention.o"] = (width, heads)
+        for part in ("wi_0", "wi_1"):
+            found[f"{block}.1.DenseReluDense.{part}"] = (config["d_ff"], width)
+        found[f"{block}.1.DenseReluDense.wo"] = (width, config["d_ff"])
+    return found
+
+
+def _norms(config: Mapping[str, Any]) -> Targets:
+    double = ("norm_q", "norm_k", "norm_added_q", "norm_added_k")
+    blocks = [
+        (f"transformer_blocks.{number}", double) for number in range(config["num_layers"])
+    ] + [
+        (f"single_transformer_blocks.{number}", double[:2])
+        for number in range(config["num_single_layers"])
+    ]
+    return {
+        f"{block}.attn.{norm}.weight": (config["attention_head_dim"],)
+        for block, norms in blocks
+        for norm in norms
+    }
+
+
+def targets(config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     """Each Linear of a FluxTransformer2DModel of this config → (out_features, in_features)."""
     width = config["num_attention_heads"] * config["attention_head_dim"]
     embedders = {"timestep_embedder": 256, "text_embedder": config["pooled_projection_dim"]}

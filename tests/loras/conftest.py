@@ -23,7 +23,9 @@ def lora_file(tmp_path: Path) -> Iterator[Callable[..., Path]]:
             key: value if isinstance(value, str) else json.dumps(value)
             for key, value in metadata.items()
         }
-        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, path, texts)
+        save_file(
+            {key: tensor.contiguous() for key, tensor in tensors.items()}, path, texts or None
+        )
         return path
 
     yield write

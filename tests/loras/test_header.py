@@ -19,10 +19,12 @@ from fluxui.loras.header import (
     Fit,
     inspect,
     opened,
+    plan_file,
     read_header,
     tensors_sha256,
 )
 from tests.loras.truth import LAYOUTS, RANK, kohya, lettered, pairs, targets
+from tests.loras.wild import ROWS
 
 Write = Callable[..., Path]
 
@@ -58,11 +60,44 @@ def test_every_layout_fits(layout: str, lora_file: Write) -> None:
 
 
 def test_what_is_left_out_is_named(lora_file: Write) -> None:
-    text = {"lora_te1_text_model_encoder_layers_0_mlp_fc1.lora_down.weight": torch.ones(2, 2)}
-    assert (
-        "text encoder part is left out (1 tensors)"
-        in report(lora_file(kohya(pairs()) | text)).verdict
-    )
+    words = {"bundle_emb.tok.clip_l": torch.ones(1, 128), "bundle_emb.tok.t5": torch.ones(1, 192)}
+    fit = report(lora_file(kohya(pairs()) | words))
+    assert fit.left_out == tuple(words)
+    assert fit.verdict.endswith("Left out: bundle_emb.tok.clip_l and 1 more.")
+
+
+def test_text_encoders_are_counted(lora_file: Write) -> None:
+    layer = "lora_te1_text_model_encoder_layers_0_mlp_fc1"
+    text = {
+        f"{layer}.lora_down.weight": torch.ones(2, 128),
+        f"{layer}.lora_up.weight": torch.ones(256, 2),
+    }
+    fit = report(lora_file(kohya(pairs()) | text))
+    assert (fit.layers, fit.layers_total) == (21, 21)
+    assert fit.verdict == "Fits tiny: 20 of 62 layers, and 1 of its text encoders."
+
+
+def test_differences_of_zero_are_no_layers(lora_file: Write) -> None:
+    zero = {
+        "diffusion_model.double_blocks.0.img_attn.proj.diff": torch.zeros(256, 256),
+        "diffusion_model.double_blocks.0.img_attn.proj.diff_b": torch.zeros(256),
+    }
+    path = lora_file(kohya(pairs()) | zero)
+    assert report(path).layers == 20
+    with opened(path) as (stream, size):
+        found = plan_file(read_header(stream, size), targets(), stream)
+    assert found.empty == tuple(zero)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_every_tensor_is_accounted_for(name: str, lora_file: Write) -> None:
+    row = ROWS[name]()
+    with opened(lora_file(row.tensors, **row.metadata)) as (stream, size):
+        found = plan_file(read_header(stream, size), targets(), stream)
+    used = [key for piece in found.pieces for key in piece.method.tensors.values()]
+    alphas = {key for key in row.tensors if key.endswith(".alpha")}
+    assert len(set(used)) == len(used)
+    assert {*used, *found.empty, *found.left_out} | alphas == row.tensors.keys()
 
 
 def test_a_misfit_gets_a_report_and_no_error(lora_file: Write) -> None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Mapping
+
 import pytest
 
-from fluxui.errors import LoraMisfit, LoraUnreadable
-from fluxui.loras.layouts import Shape, plan
+from fluxui.errors import LoraError, LoraMisfit, LoraUnreadable
+from fluxui.loras.layouts import plan
+from fluxui.loras.methods import Shape
 from fluxui.pipeline.base_models import CATALOGUE
+from fluxui.pipeline.targets import targets
+from tests.loras.wild import ROWS
 
 DEV = CATALOGUE["flux1-dev"].targets()
+LAYERS = targets(CATALOGUE["flux1-dev"].config)
 RANK = 16
 
 
@@ -47,17 +54,17 @@ def with_tensors(sizes: dict[str, tuple[int, int]]) -> dict[str, Shape]:
 def test_kohya_reaches_all_494_layers_of_the_blocks() -> None:
     found = plan(kohya(), {}, DEV)
     assert found.format == "kohya"
-    assert found.layers == {name for name in DEV if "transformer_blocks." in name}
+    assert found.layers == {name for name in LAYERS if "transformer_blocks." in name}
     assert (len(found.pieces), len(found.layers)) == (19 * 10 + 38 * 3, 494)
 
 
 def test_every_layer_by_the_name_that_diffusers_gives_it() -> None:
     for prefix in ("transformer.", "", "base_model.model."):
         shapes: dict[str, Shape] = {}
-        for name, (rows, columns) in DEV.items():
+        for name, (rows, columns) in LAYERS.items():
             shapes[f"{prefix}{name}.lora_A.weight"] = (RANK, columns)
             shapes[f"{prefix}{name}.lora_B.weight"] = (rows, RANK)
-        assert plan(shapes, {}, DEV).layers == DEV.keys()
+        assert plan(shapes, {}, DEV).layers == LAYERS.keys()
 
 
 def test_a_deeper_model_is_another_one() -> None:
@@ -86,6 +93,7 @@ def test_one_layer_is_not_written_by_two_tensors_of_one_role() -> None:
         '{"transformer.lora_alpha": "8"}',
         '{"transformer.lora_alpha": -8}',
         '{"lora_alpha": 1e999}',
+        '{"lora_alpha": 1' + "0" * 400 + "}",
         '{"transformer.alpha_pattern": {"(a+)+$": 1}}',
     ],
 )
@@ -99,6 +107,43 @@ def test_metadata_that_makes_no_sense_is_refused(metadata: str) -> None:
         plan(shapes, {"lora_adapter_metadata": metadata}, DEV)
 
 
-def test_dora_in_the_metadata_is_refused() -> None:
-    with pytest.raises(LoraMisfit, match="DoRA"):
-        plan(kohya(), {"lora_adapter_metadata": '{"transformer.use_dora": true}'}, DEV)
+def mutated(shapes: dict[str, Shape], choice: random.Random) -> dict[str, Shape]:
+    """Something of it lost, renamed, or of another shape, as damage and strange trainers do."""
+    found = dict(shapes)
+    for _ in range(choice.randint(1, 4)):
+        name = choice.choice(list(found))
+        other = choice.choice(list(shapes))
+        match choice.randint(0, 4):
+            case 0:
+                found.pop(name)
+            case 1:
+                found[name] = choice.choice([(), (0,), (1,), (4, 0), (1, 1), (2, 3, 1), (9,) * 5])
+            case 2:
+                found[name] = shapes[other]
+            case 3:
+                found[name.rpartition(".")[0] + "." + other.rpartition(".")[2]] = found[name]
+            case _:
+                found[choice.choice(["lora_te1_", "transformer.", "x"]) + name] = shapes[other]
+        if not found:
+            break
+    return found
+
+
+def is_refused(shapes: dict[str, Shape], metadata: Mapping[str, str]) -> bool:
+    tiny = CATALOGUE["tiny"].targets()
+    try:
+        found = plan(shapes, metadata, tiny)
+    except LoraError as error:
+        assert error.message
+        return True
+    assert found.layers <= tiny.keys()
+    return False
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_damage_is_refused_or_harmless(name: str) -> None:
+    row = ROWS[name]()
+    shapes = {key: tuple(tensor.shape) for key, tensor in row.tensors.items()}
+    choice = random.Random(0)
+    refused = sum(is_refused(mutated(shapes, choice), row.metadata) for _ in range(150))
+    assert refused > 50

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def easel(loaded: FluxPipeline) -> Iterator[Easel]:
 
 
 def lora(
-    targets: dict[str, tuple[int, int]],
+    targets: Mapping[str, tuple[int, ...]],
     name: str = "one",
     weight: float = 0.8,
     rank: int = 4,

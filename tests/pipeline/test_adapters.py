@@ -13,8 +13,9 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor
 
 from fluxui.errors import LoraMisfit
+from fluxui.loras.changes import Change
 from fluxui.pipeline import Adapter, Delta
-from fluxui.pipeline.adapters import Adapters, DeltaCache
+from fluxui.pipeline.adapters import Adapters
 from fluxui.pipeline.base_models import TINY
 from fluxui.pipeline.targets import targets
 from tests.pipeline.conftest import lora
@@ -108,13 +109,13 @@ def inputs(model: FluxTransformer2DModel) -> dict[str, Tensor]:
     }
 
 
-def with_peft(adapters: list[Adapter]) -> FluxTransformer2DModel:
+def with_peft(adapters: list[Adapter], use_dora: bool = False) -> FluxTransformer2DModel:
     """The same LoRAs as peft itself runs them: wrappers beside unchanged weights."""
     wrapped = transformer()
     for adapter in adapters:
         delta = adapter.load()
         rank = next(iter(delta.values()))[1].shape[0]
-        config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(delta))
+        config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(delta), use_dora=use_dora)
         inject_adapter_in_model(config, wrapped, adapter_name=adapter.sha256)
         for name, (up, down) in delta.items():
             layer = wrapped.get_submodule(name)
@@ -144,6 +145,66 @@ def test_it_computes_what_peft_computes(count: int) -> None:
     scale = theirs.abs().max()
     assert (ours - theirs).abs().max() / scale <= 1e-5
     assert (ours - plain).abs().max() / scale > 1e-2
+
+
+@pytest.mark.filterwarnings("ignore:Already found a `peft_config`")
+@pytest.mark.parametrize("weight", [1.0, 0.4])
+def test_dora_is_what_peft_computes(weight: float) -> None:
+    one = lora(sizes(30), "one", weight=weight, size=0.05)
+    generator = torch.Generator().manual_seed(0)
+    lengths = {
+        name: torch.rand(rows, generator=generator) + 0.5 for name, (rows, _) in sizes(30).items()
+    }
+
+    def load() -> Delta:
+        return {
+            name: Change(
+                "LoRA", {"up": up, "down": down}, 1.0, 0, up.shape[0], magnitude=lengths[name]
+            )
+            for name, (up, down) in one.load().items()
+        }
+
+    wrapped = with_peft([one], use_dora=True)
+    for name, length in lengths.items():
+        wrapped.get_submodule(name).lora_magnitude_vector["one"].weight.data.copy_(length)
+    model = transformer()
+    with torch.no_grad():
+        Adapters(model, sizes(), CPU).apply([Adapter("one", weight, load)])
+        ours = model(**inputs(model)).sample
+        theirs = wrapped(**inputs(model)).sample
+    assert (ours - theirs).abs().max() / theirs.abs().max() <= 1e-5
+
+
+def test_a_change_and_a_pair_add_up_and_leave_no_trace(model: FluxTransformer2DModel) -> None:
+    before = weights(model)
+    draw = torch.Generator().manual_seed(1)
+    name = "transformer_blocks.0.attn.to_q"
+    one, two = torch.randn(8, 16, generator=draw), torch.randn(32, 16, generator=draw)
+    parts = {"lokr_w1": one, "lokr_w2": two}
+    bias = torch.randn(256, generator=draw)
+    whole: Delta = {
+        name: Change("LoKr", parts, 0.01, 0, 256),
+        f"{name}.bias": Change("full", {"diff": bias}, 1.0, 0, 256),
+    }
+    targets = sizes() | {f"{name}.bias": (256,)}
+    pair = lora(sizes(20), weight=0.3)
+    swap = Adapters(model, targets, CPU)
+    assert swap.apply([Adapter("whole", 0.5, lambda: whole), pair]) == (1, 20)
+    up, down = pair.load()[name]
+    expected = before[f"{name}.weight"].double() + 0.005 * torch.kron(one, two) + 0.3 * (up @ down)
+    found = model.get_parameter(f"{name}.weight")
+    torch.testing.assert_close(
+        found.double(), expected, rtol=torch.finfo(found.dtype).eps, atol=1e-5
+    )
+    bias_found = model.get_parameter(f"{name}.bias")
+    torch.testing.assert_close(
+        bias_found.float(),
+        before[f"{name}.bias"].float() + 0.5 * bias,
+        rtol=torch.finfo(found.dtype).eps,
+        atol=1e-5,
+    )
+    swap.apply([])
+    assert_same(model, before)
 
 
 @pytest.mark.parametrize(
@@ -207,26 +268,3 @@ def test_only_what_changed_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
         swap.apply(adapters)
         assert len(written) == count
     assert len(swap._pristine) == 20
-
-
-def test_the_cache_is_bounded_and_drops_the_oldest() -> None:
-    loads: list[str] = []
-
-    def counted(name: str) -> Adapter:
-        inner = lora(sizes(5), name)
-
-        def load() -> Delta:
-            loads.append(name)
-            return inner.load()
-
-        return Adapter(name, 1.0, load)
-
-    a, b, c = counted("a"), counted("b"), counted("c")
-    one = sum(up.nbytes + down.nbytes for up, down in a.load().values())
-    loads.clear()
-    cache = DeltaCache(limit=2 * one)
-    for adapter in (a, b, a, c, a, b):
-        cache.get(adapter)
-    assert loads == ["a", "b", "c", "b"]
-    assert len(cache) == 2
-    assert cache.bytes == 2 * one
