@@ -18,8 +18,7 @@ from fluxui.collection import Collection
 from fluxui.history.tiny import TinyHistory
 from fluxui.loras.hub import Hub
 from fluxui.loras.library import Library
-from fluxui.pipeline.base_models import CATALOGUE
-from fluxui.pipeline.targets import Targets
+from fluxui.pipeline.base_models import CATALOGUE, BaseModel
 from fluxui.storage.s3 import S3Storage
 from fluxui.visitor import OWNER
 from tests.storage.servers import FaultyLine, seaweedfs
@@ -28,6 +27,8 @@ LORAS = 2000
 TIMES = 30
 RANK = 32
 BASE = CATALOGUE["flux1-dev"]
+
+Linear = dict[str, tuple[int, int]]
 
 
 def main() -> None:
@@ -47,7 +48,7 @@ def fit_report(
     storage: S3Storage, line: FaultyLine, folder: Path
 ) -> tuple[dict[str, Row], dict[str, object]]:
     """One LoRA as trainers make them for all linear layers of all blocks."""
-    data = lora(BASE.targets(), RANK)
+    data = lora(linear(BASE), RANK)
     storage.put("models/large/large.safetensors", data, "application/octet-stream")
     times = []
     for turn in range(TIMES):
@@ -66,7 +67,7 @@ def fit_report(
 
 def fill(storage: S3Storage) -> None:
     """Small ones: of a file no more than its first 128 kB is asked for in any case."""
-    wanted = {name: size for name, size in CATALOGUE["tiny"].targets().items() if "to_q" in name}
+    wanted = {name: size for name, size in linear(CATALOGUE["tiny"]).items() if "to_q" in name}
     data = lora(wanted, rank=2)
 
     def put(number: int) -> None:
@@ -108,7 +109,17 @@ def library(storage: S3Storage, folder: Path) -> tuple[dict[str, Row], dict[str,
     }
 
 
-def lora(targets: Targets, rank: int) -> bytes:
+def linear(base: BaseModel) -> Linear:
+    """The weights of its blocks that have two sides, which trainers change."""
+    found = base.targets()
+    return {
+        name: (size[0], size[1])
+        for name, size in found.items()
+        if len(size) == 2 and "transformer_blocks" in name
+    }
+
+
+def lora(targets: Linear, rank: int) -> bytes:
     """A LoRA for all these layers, in bf16."""
     header, at = {}, 0
     for layer, (rows, columns) in targets.items():
