@@ -181,7 +181,9 @@ class Library:
         key = key.strip().lstrip("/")
         if not key.endswith(SUFFIX):
             raise InvalidRequest("The key should end in .safetensors.")
-        found = next((one for one in self._shelf.list(key) if one.key == key), None)
+        found = None
+        with suppress(ObjectNotFound):  # a key that can't be
+            found = next((one for one in self._shelf.list(key) if one.key == key), None)
         if found is None:
             raise ObjectNotFound(key)
         for file in self.listing.files().values():
