@@ -311,7 +311,7 @@ def encodings() -> int:
         on_step=lambda _: None,
     )
     paint(seed=1)
-    for part in (pipeline._pipe.text_encoder, pipeline._pipe.text_encoder_2):
+    for part in (pipeline._ready.pipe.text_encoder, pipeline._ready.pipe.text_encoder_2):
         part.register_forward_hook(lambda *_: calls.append(1))
     paint(seed=2)
     return len(calls)

@@ -12,7 +12,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
 
 def tell(rows: Mapping[str, Row], path: Path | None, **facts: Any) -> None:
     """Print the table, and write it with `facts` and the machine to `path` if there is one."""
-    width = max(map(len, rows))
+    width = max(map(len, rows), default=len("milliseconds"))
     print(f"{'milliseconds':{width}}  {'median':>9}  {'middle half':>19}  {'of':>5}")
     for name, row in rows.items():
         middle = f"{row['p25']:.2f} to {row['p75']:.2f}"
@@ -63,5 +63,12 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
-        **{name: version(name) for name in libraries},
+        **{name: found for name in libraries if (found := _version(name))},
     }
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return ""

@@ -56,10 +56,12 @@ class Signer:
     def _signature(self, value: str) -> str:
         return hmac.new(self._key, value.encode(), hashlib.sha256).hexdigest()
 
-    def header(self, value: str, secure: bool, framed: bool = False) -> str:
-        """A Set-Cookie header. `framed` is for a page that lives inside another site's frame, to
-        which browsers send nothing less."""
-        parts = [f"{self.name}={self.sign(value)}", "Path=/", f"Max-Age={YEAR_SECONDS}", "HttpOnly"]
+    def header(
+        self, value: str, secure: bool, framed: bool = False, seconds: int = YEAR_SECONDS
+    ) -> str:
+        """A Set-Cookie header; 0 `seconds` take it away. `framed` is for a page that lives inside
+        another site's frame, to which browsers send nothing less."""
+        parts = [f"{self.name}={self.sign(value)}", "Path=/", f"Max-Age={seconds}", "HttpOnly"]
         if framed:
             parts += ["SameSite=None", "Secure", "Partitioned"]
         else:

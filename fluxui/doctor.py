@@ -23,7 +23,7 @@ from packaging.requirements import Requirement
 from fluxui.errors import FluxuiError
 from fluxui.pipeline.base_models import CATALOGUE, BaseModel, cached, choose_base_model
 from fluxui.pipeline.devices import Device, probe
-from fluxui.pipeline.placement import place
+from fluxui.pipeline.placement import place, unlocks
 from fluxui.settings import Settings
 from fluxui.storage.s3 import S3Storage
 
@@ -105,7 +105,8 @@ def _device(device: Device) -> Finding:
     if device.kind == "cpu":
         memory = f", {device.ram / 1e9:.0f} GB of memory" if device.ram else ""
         return Finding("ok", f"Device: CPU, {os.cpu_count()} cores{memory}")
-    return Finding("ok", f"Device: {device.name}, {device.memory / 1e9:.0f} GB")
+    free = f", {device.free / 1e9:.0f} GB of it free" if device.free else ""
+    return Finding("ok", f"Device: {device.name}, {device.memory / 1e9:.0f} GB{free}")
 
 
 def _chosen(settings: Settings, device: Device) -> BaseModel | FluxuiError:
@@ -119,7 +120,7 @@ def _large(
     model: BaseModel, settings: Settings, device: Device, *, needed: bool
 ) -> Iterator[Finding]:
     """What `model` asks of the machine and of its owner. Missing parts stop only if it runs."""
-    name, placed = model.name, place(device, model.weight_bytes)
+    name, placed = model.name, place(device, model.sizes, settings.fast)
     if device.kind == "cpu":
         told = "the installed torch is built without CUDA" if device.hidden else "no CUDA device"
         # With memory enough a CPU paints too: minutes a step, but it does.
@@ -128,6 +129,8 @@ def _large(
         yield Finding("missing", f"For {name}: {placed.short}.", stops=needed)
     else:
         yield Finding("ok", f"For {name}: the device. {placed.note}")
+    for package, gain in unlocks(device, model.sizes, settings.fast):
+        yield Finding("note", f"For {name}: with {package} (requirements-gpu.txt): {gain}")
     if cached(model):
         yield Finding("ok", f"For {name}: the weights are on this disk.")
         return

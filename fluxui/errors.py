@@ -19,6 +19,7 @@
     │   └── HubUnavailable         does not answer now
     ├── Unauthorized          401  no login, or a wrong one
     ├── Forbidden             403  a write that another site asked for
+    ├── LoginFailed           502  Hugging Face did not say who it is
     ├── TooLarge              413  a body over the limit
     ├── TryLater              429  it says when
     │   ├── QueueFull
@@ -35,6 +36,7 @@
     ├── PipelineError         500
     │   ├── BaseModelUnavailable 503  no weights, no token, no licence click
     │   ├── BaseModelDamaged       names, shapes or fingerprint changed
+    │   ├── GpuRefused         503  no GPU is lent, or the quota is used up
     │   ├── OutOfMemory            too large for this device
     │   └── Cancelled              somebody asked to stop: not a failure
     ├── SpaceError            502
@@ -170,6 +172,12 @@ class Forbidden(FluxuiError):
     code = "forbidden"
 
 
+class LoginFailed(FluxuiError):
+    status = 502
+    code = "login_failed"
+    default_hint = "Try again later; until then you are a guest."
+
+
 class TooLarge(FluxuiError):
     status = 413
     code = "too_large"
@@ -261,6 +269,12 @@ class BaseModelUnavailable(PipelineError):
 class BaseModelDamaged(PipelineError):
     code = "base_model_damaged"
     default_hint = "It is loaded again before the next generation."
+
+
+class GpuRefused(PipelineError):
+    status = 503
+    code = "gpu_refused"
+    default_hint = "Your settings are kept. Try again later, or log in to Hugging Face."
 
 
 class OutOfMemory(PipelineError):

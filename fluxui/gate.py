@@ -2,7 +2,7 @@
 
 An ASGI middleware, because Gradio's own `auth=` leaves REST and /docs open. It knows no route
 but the one that the launch itself calls. Anyone with the URL is a stranger here. Where strangers
-can come everybody is a visitor of their own: by login, else by a signed cookie.
+can come everybody is a visitor of their own: by login, by an account, else by a signed cookie.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from fluxui.cookies import Signer
 from fluxui.errors import FluxuiError, Forbidden, TooLarge, Unauthorized
 from fluxui.login import LoginPage, read_form, wants_page
 from fluxui.logins import GUEST, Logins
+from fluxui.oauth import Accounts
 from fluxui.settings import LOOPBACK, Settings
 from fluxui.visitor import OWNER, SCOPE_KEY, Visitor
 
@@ -64,6 +65,7 @@ class Gate:
         cookies: Signer | None = None,
         page: LoginPage | None = None,
         framed: bool = False,
+        accounts: Accounts | None = None,
     ) -> None:
         self._app = app
         self._logins = logins
@@ -72,6 +74,7 @@ class Gate:
         self._cookies = cookies
         self._page = page
         self._framed = framed
+        self._accounts = accounts
         self._known: dict[tuple[str, bytes], Visitor] = {}
         self._turn = asyncio.Lock()
         self._waiting = 0
@@ -128,12 +131,15 @@ class Gate:
         return await self._in_turn(lambda: page.answer(told, secure)) or page.ask_again(told)
 
     def _named(self, visitor: Visitor, scope: Scope, headers: Headers) -> tuple[Visitor, str]:
-        """Who a guest is, by the cookie or by a new one, which is the second."""
+        """Who a guest is, by an account, by the cookie, or by a new one, which is the second."""
         if visitor != GUEST:
             return visitor, ""
         if self._cookies is None:
             return OWNER, ""
-        known = self._cookies.read(headers.get("cookie", ""))
+        told = headers.get("cookie", "")
+        if self._accounts and (account := self._accounts.visitor(told)):
+            return account, ""
+        known = self._cookies.read(told)
         if known:
             return Visitor(f"guest:{known}"), ""
         new = secrets.token_hex(16)

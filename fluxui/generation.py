@@ -84,6 +84,7 @@ class Failure(BaseModel):
 class Generation(BaseModel):
     """The record of one request. `prompt` as typed is in `request`; `painted` is what ran.
 
+    `shortcuts` names what made the pictures differ from what the weights as published would paint.
     `visitor` is the mark of who asked, "" for the owner of the machine.
     """
 
@@ -101,6 +102,7 @@ class Generation(BaseModel):
     attempts: int = 0
     stopped_at: int | None = None
     seconds: float | None = None
+    shortcuts: tuple[str, ...] = ()
     idempotency_key: str = ""
     visitor: str = ""
     created_at: datetime = Field(default_factory=now)

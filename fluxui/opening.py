@@ -9,7 +9,10 @@ from fluxui.history import History
 from fluxui.history.tiny import TinyHistory
 from fluxui.loras.library import Library
 from fluxui.pipeline import Pipeline, get_pipeline
+from fluxui.queue import Queue
+from fluxui.queue.lent import LentQueue
 from fluxui.queue.local import LocalQueue
+from fluxui.queue.order import Ticket
 from fluxui.settings import Settings
 from fluxui.storage import Storage
 from fluxui.storage.local import LocalStorage
@@ -45,17 +48,18 @@ def assemble(settings: Settings, pipeline: Pipeline, storage: Storage, history: 
     resume = left_over(pipeline.base_model.id, history)
     if webhook:
         webhook.catch_up(history)
-    pauses = Pauses(settings.data_dir)
-    queue = LocalQueue(
-        worker.run,
-        worker.prepare,
-        settings.queue_size,
-        resume,
-        settings.visitor_queue_size,
-        pauses.read(),
-        pauses.keep,
-    )
+    queue = _open_queue(settings, worker, resume)
     return Studio(settings, pipeline, library, storage, history, queue, tell)
+
+
+def _open_queue(settings: Settings, worker: Worker, resume: list[Ticket]) -> Queue:
+    size, size_each = settings.queue_size, settings.visitor_queue_size
+    if settings.zero_gpu:
+        return LentQueue(worker.run, size, resume, size_each)
+    pauses = Pauses(settings.data_dir)
+    return LocalQueue(
+        worker.run, worker.prepare, size, resume, size_each, pauses.read(), pauses.keep
+    )
 
 
 def _open_storage(settings: Settings) -> Storage:

@@ -1,7 +1,8 @@
 """How much one visitor may ask for within an hour, and all of them together.
 
 The owner of the machine may ask for anything. It counts what was accepted, in memory: whoever
-deletes a picture has still made it. A restart counts again what the history still has.
+deletes a picture has still made it. After a restart it counts again what the history still has,
+once the first visitor asks: to look there takes longer than a start should.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from fluxui.errors import LimitReached
 from fluxui.generation import Generation, now
@@ -66,30 +67,24 @@ class _Hour:
 
 
 class Quota:
-    """The limits of `settings`. `clock` gives seconds, and never runs back."""
+    """The limits of `settings`. `earlier` gives what was accepted lately by other processes,
+    newest first; `clock` gives seconds, and never runs back."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        earlier: Callable[[], Iterable[Generation]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._each = Amount(
             settings.visitor_images_per_hour, settings.visitor_megapixel_steps_per_hour
         )
         self._all = Amount(settings.total_images_per_hour, settings.total_megapixel_steps_per_hour)
+        self._earlier: Callable[[], Iterable[Generation]] | None = earlier
         self._clock = clock
         self._total = _Hour()
         self._visitors: dict[str, _Hour] = {}
         self._lock = threading.Lock()
-
-    def recall(self, history: History) -> None:
-        """Count what earlier processes accepted within the last hour.
-
-        A record from the future, of a clock that was wrong, counts as one of this moment.
-        """
-        here, there = self._clock(), now()
-        for generation in reversed(list(_lately(history, there - timedelta(seconds=HOUR)))):
-            if generation.visitor:
-                ago = max((there - generation.created_at).total_seconds(), 0.0)
-                own = self._visitors.setdefault(generation.visitor, _Hour())
-                for hour in (own, self._total):
-                    hour.spent.append((here - ago, Amount.of(generation.request)))
 
     @contextmanager
     def spending(self, visitor: Visitor, request: GenerationRequest) -> Iterator[None]:
@@ -98,6 +93,7 @@ class Quota:
             yield
             return
         with self._lock:
+            self._recall()
             moment, asked = self._clock(), Amount.of(request)
             self._forget(moment)
             own = self._visitors.get(visitor.id) or _Hour()
@@ -108,6 +104,17 @@ class Quota:
             for hour in (own, self._total):
                 hour.spent.append((moment, asked))
 
+    def _recall(self) -> None:
+        """Once. A record from the future, of a clock that was wrong, counts as one of now."""
+        earlier, self._earlier = self._earlier, None
+        here, there = self._clock(), now()
+        for generation in reversed(list(earlier()) if earlier else []):
+            if generation.visitor:
+                ago = max((there - generation.created_at).total_seconds(), 0.0)
+                own = self._visitors.setdefault(generation.visitor, _Hour())
+                for hour in (own, self._total):
+                    hour.spent.append((here - ago, Amount.of(generation.request)))
+
     def _forget(self, now: float) -> None:
         self._total.forget(now)
         for hour in self._visitors.values():
@@ -115,8 +122,9 @@ class Quota:
         self._visitors = {name: hour for name, hour in self._visitors.items() if hour.spent}
 
 
-def _lately(history: History, since: datetime) -> Iterator[Generation]:
-    """What was asked for since then, newest first. One page without any is the end of it."""
+def accepted_lately(history: History) -> Iterator[Generation]:
+    """What was asked for within the last hour, newest first. A page without any is the end."""
+    since = now() - timedelta(seconds=HOUR)
     page = history.page(Query())
     while found := [one for one in page.generations if one.created_at > since]:
         yield from found

@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from fluxui.errors import ConfigurationError, Forbidden, PortTaken
 from fluxui.gate import VISITOR_COOKIE, Gate, choose_hosts
 from fluxui.login import LoginPage
 from fluxui.logins import choose_logins
+from fluxui.oauth import choose_accounts
 from fluxui.opening import open_studio
 from fluxui.proxy import ProxyHeaders, choose_trusted
 from fluxui.settings import Settings
@@ -34,6 +36,7 @@ from fluxui.studio import Studio
 MAX_THREADS = 200  # each tab that watches a generation holds one
 MAX_EVENTS = 256  # clicks that wait; our own queue bounds the generations
 CLOSING_SECONDS = 1
+MCP_HINT = "pip install -r requirements-mcp.txt"
 FAREWELL_SECONDS = 0.5  # so that whoever watches is told
 WARM_UP_SECONDS = 0.5  # so that importing torch does not hold up the first page
 
@@ -61,24 +64,44 @@ class App:
         from fluxui.ui import LAUNCH
 
         check_port(self.settings.host, self.settings.port)
+        if self.settings.mcp and not find_spec("mcp"):
+            raise ConfigurationError("FLUXUI_MCP needs one more package.", MCP_HINT)
         try:
             self.demo.launch(**self._hosting(), **LAUNCH)
         except OSError as error:
             if "empty port" not in str(error):
                 raise
             raise port_taken(self.settings.port) from None  # taken since we looked
+        if self.settings.mcp:
+            self._keep_tools_inside()
         # Open streams end with the server, not the other way round.
         self.demo.server.config.timeout_graceful_shutdown = CLOSING_SECONDS
         print(self.greeting(), flush=True)
         self._warm_up.start()
 
+    def _keep_tools_inside(self) -> None:
+        """MCP keeps the tools that answer at once. The others come back to this port as a client
+        that brings nobody's login. Raises ConfigurationError."""
+        server = self.demo.mcp_server_obj
+        if server is None:
+            raise ConfigurationError(f"MCP did not start. {self.demo.mcp_error}", MCP_HINT)
+        queued = {f"/{fn.api_name}" for fn in self.demo.fns.values() if fn.queue}
+        server.tool_to_endpoint = {
+            tool: endpoint
+            for tool, endpoint in server.tool_to_endpoint.items()
+            if endpoint not in queued
+        }
+
     def _hosting(self) -> dict[str, Any]:
         from starlette.middleware import Middleware
         from starlette.routing import Route
 
+        from fluxui.ui.caller import Caller
+
         settings = self.settings
         shared = self.logins or settings.public or settings.in_space
         key = read_key(settings.data_dir)
+        accounts = choose_accounts(settings, key)
         gate = Middleware(
             Gate,
             logins=self.logins,
@@ -87,8 +110,10 @@ class App:
             cookies=Signer(key, VISITOR_COOKIE) if shared else None,
             page=self._login_page(key),
             framed=settings.in_space,
+            accounts=accounts,
         )
         proxies = Middleware(ProxyHeaders, trusted=choose_trusted(settings))
+        callers = [Middleware(Caller, page=self.demo)] if settings.zero_gpu else []
         # Gradio would fetch any public URL for anybody; the first routes shut that.
         no_proxy = [
             Route(f"/gradio_api/file{sign}http{{rest:path}}", _no_proxy, methods=["GET", "HEAD"])
@@ -106,13 +131,13 @@ class App:
             "run_history": False,
             "enable_monitoring": False,
             "ssr_mode": False,
-            "mcp_server": False,
+            "mcp_server": settings.mcp,
             "blocked_paths": [str(settings.data_dir)],
             "app_kwargs": {
-                "routes": [*no_proxy, *self.api.routes],
+                "routes": [*no_proxy, *(accounts.routes() if accounts else ()), *self.api.routes],
                 "openapi_url": None,
                 "exception_handlers": dict(self.api.exception_handlers),
-                "middleware": [proxies, gate],
+                "middleware": [proxies, gate, *callers],
             },
         }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from platformdirs import user_data_path
 from pydantic import AliasChoices, Field, SecretStr, field_validator
@@ -37,8 +38,21 @@ class Settings(BaseSettings):
     auth: SecretStr | None = None
     api_key: SecretStr | None = None
 
+    owners: str = ""
+    mcp: bool = False
+
     system: str = Field("", validation_alias="SYSTEM")
+    zero_gpu: bool = Field(False, validation_alias="SPACES_ZERO_GPU")
+    space_host: str = Field("", validation_alias="SPACE_HOST")
+    space_author_name: str = Field("", validation_alias="SPACE_AUTHOR_NAME")
+    oauth_client_id: str = Field("", validation_alias="OAUTH_CLIENT_ID")
+    oauth_client_secret: SecretStr | None = Field(None, validation_alias="OAUTH_CLIENT_SECRET")
+    oauth_scopes: str = Field("openid profile", validation_alias="OAUTH_SCOPES")
+    openid_provider_url: str = Field(
+        "https://huggingface.co", validation_alias="OPENID_PROVIDER_URL"
+    )
     base_model: str = "auto"
+    fast: Literal["", "fp8", "cache", "fp8,cache"] = ""
     data_dir: Path = Field(default_factory=lambda values: default_data_dir(values["system"]))
     queue_size: int = Field(64, ge=1, le=10_000)
 
@@ -79,6 +93,13 @@ class Settings(BaseSettings):
     @cached_property
     def in_space(self) -> bool:
         return self.system == "spaces"
+
+    @property
+    def asks_hub(self) -> bool:
+        """Whether visitors may say by their Hugging Face account who they are: on a Space that
+        has `hf_oauth`, and no password."""
+        known = self.oauth_client_id and self.oauth_client_secret
+        return bool(self.in_space and known and not (self.auth or self.api_key))
 
     @property
     def public(self) -> bool:

@@ -21,6 +21,7 @@ from fluxui.errors import (
     HistoryReadOnly,
     IdempotencyConflict,
     IllegalTransition,
+    InvalidRequest,
     LoraMisfit,
     Restarting,
     StorageFull,
@@ -33,14 +34,14 @@ from fluxui.pictures import Pictures, theirs
 from fluxui.pipeline import Pipeline
 from fluxui.pipeline.base_models import BaseModel
 from fluxui.queue import Cancelling, Progress, Queue
-from fluxui.quota import Quota
+from fluxui.quota import Quota, accepted_lately
 from fluxui.request import GenerationForm, GenerationRequest, LoraRef
 from fluxui.settings import Settings
 from fluxui.storage import Storage
 from fluxui.storage.spool import SpooledStorage
 from fluxui.system import System, queue_facts, storage_facts, versions
 from fluxui.trash import Sweeper, Trash
-from fluxui.visitor import OWNER, Who
+from fluxui.visitor import OWNER, Visitor, Who
 from fluxui.waiting import ticket
 from fluxui.watch import Moment, Watch
 from fluxui.webhook import Tell
@@ -48,6 +49,7 @@ from fluxui.webhook import Tell
 # How long a cancel waits for the end: a step of a slow device, or two looks at a full disk.
 CANCEL_SECONDS, STUCK_SECONDS = 10.0, 2.5
 LOOK_SECONDS = 0.01
+MAX_KEY = 200
 
 
 class Studio:
@@ -75,10 +77,9 @@ class Studio:
         self._queue = queue
         self._watch = Watch(pipeline.base_model.id, history, queue)
         self._tell = tell
-        self._quota = Quota(settings)
+        self._quota = Quota(settings, partial(accepted_lately, history))
         token = settings.hf_token
         self._hub = Hub(token.get_secret_value() if token else None)
-        self._quota.recall(history)
         self._trash = Trash(storage, history)
         self._sweeper = Sweeper(self._trash, settings.trash_days)
         self._admission = threading.Lock()
@@ -97,6 +98,10 @@ class Studio:
         view._for(who)
         return view
 
+    def visitor(self) -> Visitor:
+        """Whom this studio serves now."""
+        return self._who()
+
     # Requests
 
     def submit(self, form: GenerationForm, idempotency_key: str = "") -> Generation:
@@ -105,6 +110,8 @@ class Studio:
         Raises InvalidRequest, LoraNotFound, LoraMisfit, QueueFull, LimitReached, Restarting,
         IdempotencyConflict, StorageFull, HistoryReadOnly.
         """
+        if len(idempotency_key) > MAX_KEY:
+            raise InvalidRequest(f"An idempotency key has at most {MAX_KEY} characters.")
         request = form.admit(self.base_model.limits)
         loras = [self._fitting(ref) for ref in request.loras]
         visitor = self._who()
@@ -186,6 +193,11 @@ class Studio:
         visitor = self._who()
         return [one for one in self._watch.jobs() if visitor.owns(one.visitor)]
 
+    def queue(self) -> list[Moment]:
+        """The same, each with its progress and the time until its end."""
+        visitor = self._who()
+        return [one for one in self._watch.queue() if visitor.owns(one.generation.visitor)]
+
     def moment(self, job_id: str) -> Moment:
         """How one stands now. Raises GenerationNotFound."""
         return self._watch.moment(job_id, self.get)
@@ -238,6 +250,20 @@ class Studio:
     def pause(self, paused: bool) -> None:
         """Hold back what waits, or let it go on. What runs goes on."""
         self._queue.pause(self._who().id, paused)
+
+    def paused(self) -> bool:
+        """Whether one's own queue is held back."""
+        return self._queue.paused(self._who().id)
+
+    def seconds_left(self) -> float | None:
+        """Until all is done, everybody's, but what is held back; 0 if nothing is queued."""
+        return self._watch.seconds_left()
+
+    def waiting(self) -> list[str]:
+        """What one waits for oneself, in order. The owner's is not that of all."""
+        mark = self._who().id
+        mine = (one for one in self._watch.queue() if one.generation.visitor == mark)
+        return [one.generation.id for one in mine if one.waits]
 
     def delete(self, job_id: str) -> None:
         """Stop it if it runs, then move its pictures and its record to the trash.
@@ -321,7 +347,7 @@ class Studio:
             storage=storage_facts(self.settings, self._storage),
             pictures=self.pictures.page(Query(status=Status.completed), limit=0).images,
             loras=len(self._library.list()),
-            queue=queue_facts(self.settings, self._queue),
+            queue=queue_facts(self.settings, self._queue, self.seconds_left()),
             uptime=time.monotonic() - self._started,
             versions=versions(),
         )

@@ -33,9 +33,12 @@ class StorageFacts:
 
 @dataclass(frozen=True)
 class QueueFacts:
+    """`seconds_left` until all of it is done but what is held back; None if that is not known."""
+
     running: int
     waiting: int
     size: int
+    seconds_left: float | None
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,10 @@ def storage_facts(settings: Settings, storage: Storage) -> StorageFacts:
     )
 
 
-def queue_facts(settings: Settings, queue: Queue) -> QueueFacts:
+def queue_facts(settings: Settings, queue: Queue, seconds_left: float | None) -> QueueFacts:
     shown = [queue.progress(job_id) for job_id in queue.jobs()]
     running = sum(1 for one in shown if one and one.phase is not Phase.waiting)
-    return QueueFacts(running, len(shown) - running, settings.queue_size)
+    return QueueFacts(running, len(shown) - running, settings.queue_size, seconds_left)
 
 
 def versions() -> dict[str, str]:

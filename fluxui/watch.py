@@ -26,11 +26,20 @@ LOOK_SECONDS = 0.01
 
 @dataclass(frozen=True)
 class Moment:
-    """What a watcher sees now; `seconds_left` is None as long as nothing was measured."""
+    """What a watcher sees now; `seconds_left` is None as long as nothing was measured, and for
+    what is held back."""
 
     generation: Generation
     progress: Progress | None
     seconds_left: float | None
+
+    @property
+    def waits(self) -> bool:
+        return self.progress is not None and self.progress.phase is Phase.waiting
+
+    @property
+    def paused(self) -> bool:
+        return self.progress is not None and self.progress.paused
 
 
 class Watch:
@@ -58,6 +67,27 @@ class Watch:
             with suppress(GenerationNotFound):  # deleted since
                 found.append(self._history.get(job_id))
         return found
+
+    def queue(self) -> list[Moment]:
+        """The same, each with its progress and the time until its end."""
+        return self._queue_now(self.pace())
+
+    def seconds_left(self) -> float | None:
+        """Until all is done but what is held back. None if that is not known."""
+        going = [one.seconds_left for one in self.queue() if not one.paused]
+        return going[-1] if going else 0.0
+
+    def _queue_now(self, known: Pace) -> list[Moment]:
+        moments, before = [], 0.0
+        for generation in self.jobs():
+            progress = self._queue.progress(generation.id)
+            if progress is None:  # it ended meanwhile
+                continue
+            left = _alone(generation, progress, known)
+            if left is not None:
+                left = before = before + left
+            moments.append(Moment(generation, progress, left))
+        return moments
 
     def moment(self, job_id: str, get: Get) -> Moment:
         """Raises GenerationNotFound."""
@@ -97,14 +127,21 @@ class Watch:
             if progress != seen and time.monotonic() - told >= TELL_SECONDS:
                 return
             await asyncio.sleep(LOOK_SECONDS)
-        if (
-            seen is None and not self._leaving
-        ):  # not in this queue: nothing here says when to look again
+        if seen is None and not self._leaving:  # not in this queue: nothing says when to look again
             await asyncio.sleep(TELL_SECONDS)
 
     def _left(self, generation: Generation, progress: Progress, known: Pace) -> float | None:
-        own = known.seconds(generation.request)
-        if own is None or progress.phase is not Phase.waiting:
-            return own and own * (1 - progress.fraction)
-        before = self.jobs()[: progress.ahead]
-        return own + sum(known.seconds(one.request) or 0 for one in before)
+        if progress.phase is not Phase.waiting or progress.paused:
+            return _alone(generation, progress, known)
+        moments = self._queue_now(known)
+        return next((one.seconds_left for one in moments if one.generation == generation), None)
+
+
+def _alone(generation: Generation, progress: Progress, known: Pace) -> float | None:
+    """Seconds for this one once it has its turn, which what is held back never has."""
+    if progress.paused:
+        return None
+    if progress.phase is Phase.saving:
+        return 0.0
+    seconds = known.seconds(generation.request)
+    return None if seconds is None else seconds * (1 - progress.fraction)

@@ -142,6 +142,7 @@ class Worker:
                 images=outputs,
                 loras=_proofs(generation.loras, paintings[0].layers),
                 seconds=round(sum(painting.seconds for painting in paintings), 3),
+                shortcuts=paintings[0].shortcuts,
             )
             record = json.dumps(completed.record(), indent=1).encode()
             put(record_key(completed), record, "application/json")
@@ -231,7 +232,10 @@ def _encode(generation: Generation, index: int, painting: Painting) -> tuple[Ima
     """What is recorded of one image, its PNG and its thumbnail."""
     size = painting.width, painting.height
     seed = generation.request.seeds()[index - 1]
-    png = images.encode(painting.pixels, *size, _settings(generation, index, seed))
+    settings = _settings(generation, index, seed)
+    if painting.shortcuts:
+        settings["shortcuts"] = list(painting.shortcuts)
+    png = images.encode(painting.pixels, *size, settings)
     image = Image(
         index=index,
         key=image_key(generation, index),

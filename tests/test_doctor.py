@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pydantic import SecretStr
 from fluxui import doctor
 from fluxui.doctor import Finding, examine, look
 from fluxui.errors import StorageUnavailable
-from fluxui.pipeline.devices import Device
+from fluxui.pipeline.devices import PACKAGES, Device
 from fluxui.settings import Settings
 from fluxui.storage.s3 import S3Storage
 
@@ -162,3 +163,15 @@ def test_a_disk_that_is_nearly_full(settings: Settings, monkeypatch: pytest.Monk
     usage = shutil.disk_usage("/")._replace(free=10**8)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     assert about(found(settings), "Disk").kind == "note"
+
+
+def test_it_says_which_package_would_help(settings: Settings) -> None:
+    card = Device("cuda", "RTX 4090", 25 * 10**9, 67 * 10**9, (8, 9), free=24 * 10**9)
+    findings = found(changed(settings, base_model="auto"), card)
+    assert "24 GB of it free" in about(findings, "Device: RTX 4090").text
+    assert about(findings, "with torchao (requirements-gpu.txt)").kind == "note"
+    assert about(findings, "with bitsandbytes").text.endswith("pictures differ visibly.")
+    everything = replace(card, packages=frozenset(PACKAGES))
+    findings = found(changed(settings, base_model="auto"), everything)
+    assert not [one for one in findings if "requirements-gpu" in one.text]
+    assert "rounded to 8 bits" in about(findings, "the device.").text

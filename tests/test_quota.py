@@ -9,10 +9,11 @@ import pytest
 from fluxui.errors import LimitReached
 from fluxui.generation import Generation, now
 from fluxui.history.tiny import TinyHistory
-from fluxui.quota import HOUR, Quota
-from fluxui.request import GenerationRequest
+from fluxui.quota import HOUR, Quota, accepted_lately
+from fluxui.request import GenerationForm, GenerationRequest
 from fluxui.settings import Settings
 from fluxui.visitor import OWNER, Visitor
+from tests.conftest import FakePipeline, make_studio
 
 ANN, BOB = Visitor("user:ann"), Visitor("user:bob")
 
@@ -30,8 +31,12 @@ def clock() -> Clock:
     return Clock()
 
 
-def quota(settings: Settings, clock: Clock, **limits: int) -> Quota:
-    return Quota(settings.model_copy(update=limits), clock)
+def quota(
+    settings: Settings, clock: Clock, history: TinyHistory | None = None, **limits: int
+) -> Quota:
+    """With a `history` it follows a process that had accepted something."""
+    changed = settings.model_copy(update=limits)
+    return Quota(changed, lambda: accepted_lately(history) if history else (), clock)
 
 
 def request(images: int = 1, steps: int = 10, **values: Any) -> GenerationRequest:
@@ -133,8 +138,7 @@ def test_what_was_asked_for_before_a_restart_still_counts(
     long_ago, lately = timedelta(minutes=61), timedelta(minutes=20)
     for visitor, ago in [(ANN, long_ago), (ANN, lately), (OWNER, lately), (BOB, lately)]:
         history.add(asked(visitor, ago))
-    one = quota(settings, clock, visitor_images_per_hour=3, total_images_per_hour=6)
-    one.recall(history)
+    one = quota(settings, clock, history, visitor_images_per_hour=3, total_images_per_hour=6)
     assert refused(one, ANN, request(2)).retry_after == HOUR - 20 * 60
     spend(one, ANN, request(1))
     assert "all visitors together" in refused(one, Visitor("guest:new"), request(2)).message
@@ -148,8 +152,7 @@ def test_a_record_of_the_future_counts_for_an_hour_and_no_longer(
 ) -> None:
     history = TinyHistory(tmp_path / "history.json")
     history.add(asked(ANN, timedelta(days=-300)))
-    one = quota(settings, clock, visitor_images_per_hour=2)
-    one.recall(history)
+    one = quota(settings, clock, history, visitor_images_per_hour=2)
     assert refused(one, ANN, request()).retry_after == HOUR
     clock.now += HOUR
     spend(one, ANN, request())
@@ -162,8 +165,23 @@ def test_an_hour_may_be_longer_than_a_page(
     history = TinyHistory(tmp_path / "history.json")
     for _ in range(60):
         history.add(asked(ANN, timedelta(minutes=1)))
-    one = quota(settings, clock, visitor_images_per_hour=121)
-    one.recall(history)
+    one = quota(settings, clock, history, visitor_images_per_hour=121)
     spend(one, ANN, request(1))
     refused(one, ANN, request(1))
     history.close()
+
+
+def test_a_restart_of_the_studio_forgives_nobody(
+    settings: Settings, pipeline: FakePipeline
+) -> None:
+    settings = settings.model_copy(update={"visitor_images_per_hour": 1})
+    form = GenerationForm(prompt="a boat", num_inference_steps=2)
+    first = make_studio(settings, pipeline)
+    first.serving(lambda: ANN).submit(form)
+    first.close()
+    second = make_studio(settings, pipeline)
+    second.submit(form)
+    second.serving(lambda: BOB).submit(form)
+    with pytest.raises(LimitReached):
+        second.serving(lambda: ANN).submit(form)
+    second.close()

@@ -5,7 +5,9 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +23,8 @@ from fluxui.errors import (
 from fluxui.generation import Generation, Status
 from fluxui.history import Query
 from fluxui.history.tiny import TinyHistory
+from fluxui.images import read_settings
+from fluxui.pipeline import Painting
 from fluxui.queue import Phase
 from fluxui.request import GenerationForm
 from fluxui.settings import Settings
@@ -52,6 +56,26 @@ def test_a_request_becomes_pictures_bytes_and_a_record(studio: Studio, settings:
     record = json.loads((settings.data_dir / record_key(done)).read_text())
     assert Generation.model_validate(record) == done
     assert done.seconds is not None and done.seconds > 0
+
+
+def test_what_made_a_picture_differ_stands_in_record_and_png(
+    studio: Studio, settings: Settings, pipeline: FakePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = paint(studio)
+    assert plain.shortcuts == ()
+    assert "shortcuts" not in read_settings((settings.data_dir / plain.images[0].key).read_bytes())
+    real = pipeline.paint
+
+    def rounded(*given: Any, **named: Any) -> Painting:
+        return replace(real(*given, **named), shortcuts=("fp8 weights", "step cache"))
+
+    monkeypatch.setattr(pipeline, "paint", rounded)
+    done = paint(studio)
+    assert done.shortcuts == ("fp8 weights", "step cache")
+    record = json.loads((settings.data_dir / record_key(done)).read_text())
+    assert record["shortcuts"] == ["fp8 weights", "step cache"]
+    png = (settings.data_dir / done.images[0].key).read_bytes()
+    assert read_settings(png)["shortcuts"] == ["fp8 weights", "step cache"]
 
 
 def test_the_same_request_gives_the_same_bytes(studio: Studio) -> None:

@@ -91,7 +91,9 @@ class Stage(Answer):
     steps: int
     paused: bool = Field(description="Held back by its own visitor")
     obstacle: str = Field(description='What keeps it waiting, such as a full disk; else ""')
-    seconds_left: float | None = Field(description="None before anything was measured here")
+    seconds_left: float | None = Field(
+        description="None before anything was measured here, and while it is paused"
+    )
 
     @classmethod
     def of(cls, progress: Progress, seconds_left: float | None) -> Stage:
@@ -313,6 +315,9 @@ class QueueAnswer(Answer):
     running: int
     waiting: int
     size: int
+    seconds_left: float | None = Field(
+        description="Until all is done but what is paused; None before anything was measured"
+    )
 
 
 class Health(Answer):

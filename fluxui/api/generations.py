@@ -27,7 +27,7 @@ from fluxui.errors import GenerationNotFound, Restarting
 from fluxui.generation import Generation, Status
 from fluxui.history import Query as Search
 from fluxui.request import GenerationForm
-from fluxui.studio import Studio
+from fluxui.studio import MAX_KEY, Studio
 from fluxui.watch import Moment
 
 MAX_PAGE = 200
@@ -66,7 +66,7 @@ class Generations:
         form: GenerationForm,
         request: Request,
         response: Response,
-        idempotency_key: Annotated[str, Header(max_length=200)] = "",
+        idempotency_key: Annotated[str, Header(max_length=MAX_KEY)] = "",
     ) -> GenerationAnswer:
         """Queue a request. The same `Idempotency-Key` again gives the same generation."""
         return self._accepted(self._studio.submit(form, idempotency_key), request, response)

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fluxui.pipeline.base_models import BaseModel, choose_base_model
-from fluxui.settings import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from fluxui.settings import Settings
 
 
 class Change(Protocol):
@@ -61,6 +62,8 @@ class Step:
 class Painting:
     """One picture: RGB bytes, row by row, and the layers that each adapter changed, those of the
     text encoders included.
+
+    `shortcuts` names what made it differ from what the weights as published would paint.
     """
 
     pixels: bytes
@@ -68,6 +71,7 @@ class Painting:
     height: int
     layers: tuple[int, ...]
     seconds: float
+    shortcuts: tuple[str, ...] = ()
 
 
 class Pipeline(Protocol):
@@ -107,7 +111,11 @@ def get_pipeline(settings: Settings) -> Pipeline:
     """The one pipeline of this process, made on the first call and loaded by its `load()`."""
     global _pipeline
     with _lock:
-        if _pipeline is None:
+        if _pipeline is None and settings.zero_gpu:
+            from fluxui.pipeline.zero import LENT, LentPipeline
+
+            _pipeline = LentPipeline(choose_base_model(settings, LENT), settings)
+        elif _pipeline is None:
             from fluxui.pipeline.flux import FluxPipeline
 
             _pipeline = FluxPipeline(choose_base_model(settings), settings)

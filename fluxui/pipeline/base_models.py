@@ -10,15 +10,17 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fluxui.errors import BaseModelUnavailable
 from fluxui.pipeline import hub
 from fluxui.pipeline.devices import Device, probe
-from fluxui.pipeline.placement import place
+from fluxui.pipeline.placement import Sizes, place
 from fluxui.pipeline.targets import CLIP_L, T5_XXL, Targets, all_targets, targets
 from fluxui.request import Limits
-from fluxui.settings import Settings
+
+if TYPE_CHECKING:
+    from fluxui.settings import Settings
 
 TINY = Path(__file__).parent.parent / "assets" / "tiny-flux"
 RATIOS = {
@@ -66,6 +68,12 @@ class BaseModel:
     t5: Mapping[str, Any] = field(default_factory=lambda: T5_XXL, repr=False)
     paints: str = ""
     reason: str = ""
+
+    @property
+    def sizes(self) -> Sizes:
+        """Bytes at two a weight. What is neither T5 nor the transformer is small beside them."""
+        transformer = _transformer_bytes(self.config)
+        return Sizes(transformer, max(self.weight_bytes - transformer, 0))
 
     def targets(self) -> Targets:
         """Every tensor that a LoRA may change → its shape, of the text encoders too."""
@@ -159,20 +167,29 @@ def choose_base_model(settings: Settings, device: Device | None = None) -> BaseM
     """
     if settings.base_model != "auto":
         reason = f"FLUXUI_BASE_MODEL is {settings.base_model}."
-        return replace(_named(settings.base_model, settings), reason=reason)
+        return _fitted(replace(_named(settings.base_model, settings), reason=reason), device)
     device = device or probe()
     dev = CATALOGUE["flux1-dev"]
     obstacle = _obstacle(dev, device, settings)
     if obstacle:
         return replace(CATALOGUE["tiny"], reason=f"{obstacle}, so the small built-in model paints.")
-    return replace(dev, reason=f"{device.name} has room for {dev.name}.")
+    return _fitted(replace(dev, reason=f"{device.name} has room for {dev.name}."), device)
+
+
+def _fitted(model: BaseModel, device: Device | None) -> BaseModel:
+    """With a smaller size by default where this machine takes long for its own."""
+    if not place(device or probe(), model.sizes).smaller:
+        return model
+    side = round(model.limits.width * 0.75 / SIZE_STEP) * SIZE_STEP
+    limits = model.limits.model_copy(update={"width": side, "height": side})
+    return replace(model, limits=limits, shapes=shapes_for(side))
 
 
 def _obstacle(model: BaseModel, device: Device, settings: Settings) -> str:
     """Why this machine can't run `model`: the beginning of a sentence, "" if it can."""
     if device.kind == "cpu":
         return "The installed torch has no CUDA" if device.hidden else "No CUDA device here"
-    if place(device, model.weight_bytes).short:
+    if place(device, model.sizes).short:
         return f"{device.name} has too little memory for {model.name}"
     if not settings.hf_token and not cached(model):
         return f"No HF_TOKEN to download {model.name} with"
@@ -242,5 +259,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _weight_bytes(config: Mapping[str, Any]) -> int:
     """Two bytes a weight of the transformer, and 10 GB for the text encoders of FLUX.1."""
-    weights = sum(rows * columns for rows, columns in targets(config).values())
-    return 2 * weights + (9_900_000_000 if config["joint_attention_dim"] == 4096 else 0)
+    encoders = 9_900_000_000 if config["joint_attention_dim"] == 4096 else 0
+    return _transformer_bytes(config) + encoders
+
+
+def _transformer_bytes(config: Mapping[str, Any]) -> int:
+    return 2 * sum(rows * columns for rows, columns in targets(config).values())

@@ -12,82 +12,155 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fluxui.errors import BaseModelDamaged, BaseModelUnavailable, OutOfMemory
 from fluxui.pipeline import Adapter, Painting, Step
-from fluxui.pipeline.base_models import BaseModel
-from fluxui.pipeline.devices import cpu, probe
-from fluxui.pipeline.loading import fingerprint, put_on_device, read_model
-from fluxui.pipeline.placement import place
+from fluxui.pipeline.base_models import SIZE_STEP, BaseModel
+from fluxui.pipeline.devices import Device, cpu, probe
+from fluxui.pipeline.loading import fingerprint, put_on_device, read_model, send_back
+from fluxui.pipeline.placement import Placement, ladder, unlocks
+from fluxui.pipeline.steps import Watch
 from fluxui.pipeline.targets import CLIP, T5
-from fluxui.settings import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fluxui.pipeline.adapters import Adapters
+    from fluxui.pipeline.adapters import Adapters, Signature
     from fluxui.pipeline.preview import Previewer
+    from fluxui.pipeline.speed import Speed
+    from fluxui.settings import Settings
 
 PROMPTS_KEPT = 64
 MAX_THREADS = 8  # the CPU paints with a small model: more threads only wait for each other
+PATIENCE = 2  # times in a row that memory may run out before the next rung is taken
 
 Encoded = tuple["Tensor", "Tensor"]
 
 
-class FluxPipeline:
-    """One FLUX on one device. See `fluxui.pipeline.Pipeline` for the contract."""
+@dataclass(frozen=True)
+class _Loaded:
+    """A diffusers pipeline in its place, and what hangs on it."""
 
-    def __init__(self, base_model: BaseModel, settings: Settings) -> None:
+    pipe: Any
+    adapters: Adapters
+    previewer: Previewer
+    speed: Speed
+    fingerprint: dict[str, tuple[int, ...]]
+
+
+class FluxPipeline:
+    """One FLUX on one device. See `fluxui.pipeline.Pipeline` for the contract.
+
+    `device` is what to paint on, for whoever knows better than the driver; `read` brings the
+    diffusers pipeline, for whoever has it already.
+    """
+
+    def __init__(
+        self,
+        base_model: BaseModel,
+        settings: Settings,
+        device: Device | None = None,
+        read: Callable[[BaseModel, Placement, Settings], Any] = read_model,
+    ) -> None:
         self.base_model = base_model
         self._settings = settings
-        self._pipe: Any = None
+        self._given = device
+        self._read = read
+        self._loaded: _Loaded | None = None
+        self._rungs: list[Placement] = []
+        self._fell: list[str] = []
+        self._starved = 0
+        self._prompts: OrderedDict[tuple[str, Signature], Encoded] = OrderedDict()
         self._seconds_to_load = 0.0
 
     def load(self) -> None:
         """Import, load and place the base model; a second call does nothing.
 
-        Raises BaseModelUnavailable.
+        It stands on the first rung of the ladder that paints a step. Raises BaseModelUnavailable.
         """
-        if self._pipe is not None:
+        if self._loaded:
             return
         started = time.monotonic()
-        torch = _import_torch()
-        device = probe()
-        if device.kind == "cuda" and not torch.cuda.is_available():
-            device = cpu(hidden=True)
-        self._placement = place(device, self.base_model.weight_bytes)
-        if self._placement.short:
-            raise BaseModelUnavailable(
-                f"{self.base_model.name} needs {self._placement.short} on this machine.",
-                "FLUXUI_BASE_MODEL=tiny paints anywhere.",
-            )
-        self._device_name = device.name
-        self._device = torch.device(self._placement.device)
-        pipe = read_model(self.base_model, self._placement, self._settings)
-        self._settle(pipe)
+        _import_torch()
+        from fluxui.pipeline.speed import FAILURES, said
+
+        self._rungs = self._rungs or self._ladder()
+        while not self._loaded:
+            fell = ""
+            try:
+                self._loaded = self._settle(self._rungs[0])
+            except FAILURES as error:
+                fell = said(f"the rung {self._rungs[0].rung.value}", error)
+            # Here the failed frames are gone, and with them the weights that they held.
+            if fell:
+                self._step_down(fell)
         self._seconds_to_load = time.monotonic() - started
 
-    def _settle(self, pipe: Any) -> None:
-        """Put the loaded pipe on its device, and everything that hangs on it beside it."""
+    def _ladder(self) -> list[Placement]:
+        """The rungs for what is free just now. Raises BaseModelUnavailable."""
+        import torch
+
+        self._facts = self._given or _measured(probe())
+        rungs = ladder(self._facts, self.base_model.sizes, self._settings.fast)
+        if rungs[0].short:
+            raise BaseModelUnavailable(
+                f"{self.base_model.name} needs {rungs[0].short} on this machine.",
+                "FLUXUI_BASE_MODEL=tiny paints anywhere.",
+            )
+        self._device = torch.device(rungs[0].device)
+        return list(rungs)
+
+    def _settle(self, placement: Placement) -> _Loaded:
+        """Read it, put it in its place, and everything that hangs on it beside it."""
         from fluxui.pipeline.adapters import Adapters
         from fluxui.pipeline.preview import fit_previewer
+        from fluxui.pipeline.speed import speed_up
 
-        put_on_device(pipe, self._placement)
-        self._previewer: Previewer = fit_previewer(pipe.vae, self._device)
-        pipe.maybe_free_model_hooks()
-        self._adapters: Adapters = Adapters(
+        pipe = self._read(self.base_model, placement, self._settings)
+        put_on_device(pipe, placement)
+        previewer = fit_previewer(pipe.vae, self._device)
+        adapters = Adapters(
             pipe.transformer,
             self.base_model.targets(),
             self._device,
             encoders={part: getattr(pipe, part) for part in (CLIP, T5)},
+            pristine=placement.pristine,
         )
-        # By the words, and by what the LoRAs do to the text encoders.
-        self._prompts: OrderedDict[tuple[str, Any], Encoded] = OrderedDict()
-        self._fingerprint = fingerprint(pipe)
-        self._pipe = pipe
+        limits = self.base_model.limits
+        small, usual = (limits.min_size, limits.min_size), (limits.width, limits.height)
+        # Of two sizes, for after the second compiled blocks are ready for any.
+        both = (usual, (limits.width, limits.height // 32 * SIZE_STEP))
+        speed = speed_up(
+            pipe.transformer,
+            placement,
+            step=lambda: self._try(pipe, [small]),
+            warm_up=lambda: self._try(pipe, both),
+        )
+        self._prompts.clear()
+        return _Loaded(pipe, adapters, previewer, speed, fingerprint(pipe))
+
+    def _try(self, pipe: Any, sizes: Sequence[tuple[int, int]]) -> None:
+        """A step and a decode of each size; what comes out must be numbers."""
+        for size in sizes:
+            encoded = self._encode(pipe, "", ())
+            latents = self._denoise(pipe, encoded, size, 1, self.base_model.limits.guidance, 0)
+            if not latents.isfinite().all():
+                raise FloatingPointError("The first step gave values that are no numbers.")
+            self._decode(pipe, latents, *size)
+            pipe.maybe_free_model_hooks()
+
+    def _step_down(self, fell: str) -> None:
+        """To the next rung, at the next `load`. Raises BaseModelUnavailable below the last."""
+        self._loaded = None
+        self._fell.append(fell)
+        self._rungs = self._rungs[1:]
+        self._free()
+        if not self._rungs:
+            raise BaseModelUnavailable(f"{self.base_model.name} does not run here. {fell}")
 
     def paint(
         self,
@@ -107,45 +180,85 @@ class FluxPipeline:
         """
         self.load()
         started = time.monotonic()
-        painted = False
+        painted: tuple[bytes, tuple[int, ...]] | None = None
         try:
-            layers = self._adapters.apply(adapters)
-            latents = self._denoise(prompt, (width, height), steps, guidance, seed, on_step)
-            pixels = self._decode(latents, width, height)
-            painted = True
-            return Painting(pixels, width, height, layers, time.monotonic() - started)
+            painted = self._paint(prompt, (width, height), steps, guidance, seed, adapters, on_step)
         except (RuntimeError, MemoryError) as error:
             if not _out_of_memory(error):
                 raise
         finally:
-            self._tidy(painted)
-        # Here the failed frames are gone, and with them the tensors that they held.
-        self._free()
-        raise OutOfMemory(f"{width}x{height} is too large for the memory of {self._device_name}.")
+            self._tidy(painted is not None)
+        if painted is None:
+            # Here the failed frames are gone, and with them the tensors that they held.
+            raise self._out_of_memory(width, height)
+        self._starved = 0
+        seconds, shortcuts = time.monotonic() - started, self._rungs[0].shortcuts
+        return Painting(painted[0], width, height, painted[1], seconds, shortcuts)
 
-    def _tidy(self, painted: bool) -> None:
-        """Offloaded weights go back; after a failure, look whether the model is still whole.
-
-        Raises BaseModelDamaged if it is not; the next `load` begins anew.
-        """
-        self._pipe.maybe_free_model_hooks()
-        if not painted and fingerprint(self._pipe) != self._fingerprint:
-            self._pipe = None
-            raise BaseModelDamaged("A failure changed the base model.")
-
-    def _denoise(
+    def _paint(
         self,
         prompt: str,
         size: tuple[int, int],
         steps: int,
         guidance: float,
         seed: int,
+        adapters: Sequence[Adapter],
         on_step: Callable[[Step], None],
+    ) -> tuple[bytes, tuple[int, ...]]:
+        """The pixels, and the layers that each adapter changed."""
+        loaded = self._ready
+        layers = loaded.adapters.apply(adapters)
+        watch = Watch(loaded.previewer, size, steps, on_step)
+        encoded = self._encode(loaded.pipe, prompt, loaded.adapters.on_text)
+        latents = self._denoise(loaded.pipe, encoded, size, steps, guidance, seed, watch)
+        return self._decode(loaded.pipe, latents, *size), layers
+
+    @property
+    def _ready(self) -> _Loaded:
+        return cast(_Loaded, self._loaded)
+
+    def _tidy(self, painted: bool) -> None:
+        """Hooks forget this picture; after a failure, look whether the model is still whole.
+
+        Raises BaseModelDamaged if it is not; the next `load` begins anew.
+        """
+        loaded = self._ready
+        loaded.pipe.maybe_free_model_hooks()
+        if painted:
+            return
+        send_back(loaded.pipe)
+        if fingerprint(loaded.pipe) != loaded.fingerprint:
+            self._loaded = None
+            raise BaseModelDamaged("A failure changed the base model.")
+
+    def _out_of_memory(self, width: int, height: int) -> OutOfMemory:
+        """What to do about it: a smaller size, and after the second time in a row another rung."""
+        self._starved += 1
+        self._free()
+        told = f"{width}x{height} is too large for the memory of {self._facts.name}."
+        if self._starved >= PATIENCE and len(self._rungs) > 1:
+            self._starved = 0
+            self._step_down(f"The rung {self._rungs[0].rung.value} ran out of memory twice.")
+            return OutOfMemory(told, f"From now on it fits more: {self._rungs[0].note} Try again.")
+        least, side = self.base_model.limits.min_size, max(width, height)
+        smaller = [max(least, int(one * 0.75) // SIZE_STEP * SIZE_STEP) for one in (width, height)]
+        if side > least:
+            return OutOfMemory(told, f"Try {smaller[0]}x{smaller[1]}.")
+        return OutOfMemory(told, f"Close what else uses the memory of {self._facts.name}.")
+
+    def _denoise(
+        self,
+        pipe: Any,
+        encoded: Encoded,
+        size: tuple[int, int],
+        steps: int,
+        guidance: float,
+        seed: int,
+        watch: Watch | None = None,
     ) -> Tensor:
         import torch
 
-        pipe, (width, height) = self._pipe, size
-        embeds, pooled = self._encode(prompt)
+        (width, height), (embeds, pooled) = size, encoded
         # On the CPU, so that one seed is one picture on every device.
         noise, _ = pipe.prepare_latents(
             1,
@@ -165,67 +278,40 @@ class FluxPipeline:
             num_inference_steps=steps,
             guidance_scale=guidance,
             output_type="latent",
-            callback_on_step_end=self._reporter(noise, size, steps, on_step),
+            callback_on_step_end=watch and watch.begin(noise),
             return_dict=False,
         )
         latents: Tensor = result[0]
         return latents
 
-    def _encode(self, prompt: str) -> Encoded:
-        """The prompt's embeddings, kept for the prompts used last."""
-        key = prompt, self._adapters.on_text
+    def _encode(self, pipe: Any, prompt: str, on_text: Signature) -> Encoded:
+        """The prompt's embeddings, kept for the prompts used last.
+
+        `on_text` is what LoRAs do to the text encoders.
+        """
+        key = prompt, on_text
         if key not in self._prompts:
             import torch
 
             with torch.no_grad():
-                embeds, pooled, _ = self._pipe.encode_prompt(
+                embeds, pooled, _ = pipe.encode_prompt(
                     prompt,
                     device=self._device,
                     max_sequence_length=self.base_model.max_sequence_length,
                 )
-            dtype = self._pipe.transformer.dtype
+            dtype = getattr(torch, self._rungs[0].dtype)
             self._prompts[key] = (embeds.to(dtype), pooled.to(dtype))
             if len(self._prompts) > PROMPTS_KEPT:
                 self._prompts.popitem(last=False)
         self._prompts.move_to_end(key)
         return self._prompts[key]
 
-    def _reporter(
-        self, noise: Tensor, size: tuple[int, int], steps: int, on_step: Callable[[Step], None]
-    ) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
-        before = noise
-
-        def report(pipe: Any, index: int, _: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-            nonlocal before
-            latents = tensors["latents"]
-            preview = None
-            if index + 1 < steps and self._previewer.due():
-                preview = self._preview(before, latents, pipe.scheduler.sigmas, index, size)
-            before = latents
-            on_step(Step(index + 1, steps, preview))
-            return {}
-
-        return report
-
-    def _preview(
-        self, before: Tensor, latents: Tensor, sigmas: Tensor, index: int, size: tuple[int, int]
-    ) -> bytes:
-        """The picture that this step was heading for: its last stretch gone in a straight line."""
-        pace = (latents.float() - before.float()) / (sigmas[index + 1] - sigmas[index])
-        aim = latents.float() - sigmas[index + 1] * pace
-        return self._previewer.jpeg(self._unpacked(aim, *size)[0], max(size))
-
-    def _unpacked(self, latents: Tensor, width: int, height: int) -> Tensor:
-        pipe = self._pipe
-        unpacked: Tensor = pipe._unpack_latents(latents, height, width, pipe.vae_scale_factor)
-        return unpacked
-
-    def _decode(self, latents: Tensor, width: int, height: int) -> bytes:
+    def _decode(self, pipe: Any, latents: Tensor, width: int, height: int) -> bytes:
         """Bytes on the device, then one copy; rounded as diffusers rounds."""
         import torch
 
-        vae = self._pipe.vae
-        latents = self._unpacked(latents, width, height)
+        vae = pipe.vae
+        latents = pipe._unpack_latents(latents, height, width, pipe.vae_scale_factor)
         latents = latents / vae.config.scaling_factor + vae.config.shift_factor
         with torch.no_grad():
             image = vae.decode(latents.to(vae.dtype), return_dict=False)[0][0]
@@ -242,22 +328,39 @@ class FluxPipeline:
 
     def describe(self) -> dict[str, Any]:
         """Plain values for people; sizes in bytes. Empty before `load`."""
-        if self._pipe is None:
+        if not self._loaded:
             return {}
         import torch
 
+        placement, speed = self._rungs[0], self._loaded.speed
+        helpful = unlocks(self._facts, self.base_model.sizes, self._settings.fast)
         facts = {
-            "device": self._device_name,
-            "dtype": self._placement.dtype,
-            "placement": self._placement.note,
-            "offload": self._placement.offload.value,
+            "device": self._facts.name,
+            "dtype": placement.dtype,
+            "rung": placement.rung.value,
+            "placement": placement.note,
+            "shortcuts": ", ".join(placement.shortcuts),
+            "attention": speed.attention.strip("_"),
+            "compiled": speed.compiled,
+            "fell": " ".join((*self._fell, *speed.fell)),
+            "unlocks": " ".join(f"pip install {name}: {gain}" for name, gain in helpful),
             "seconds_to_load": round(self._seconds_to_load, 2),
-            "loras_in_memory": len(self._adapters.cache),
+            "loras_in_memory": len(self._loaded.adapters.cache),
         }
         if self._device.type == "cuda":
             free, total = torch.cuda.mem_get_info()
             return facts | {"memory_used": total - free, "memory_total": total}
         return facts | {"memory_used": _resident_bytes(), "threads": torch.get_num_threads()}
+
+
+def _measured(device: Device) -> Device:
+    """With what is free just now, as torch sees it, which has a context on the device."""
+    import torch
+
+    if device.kind == "cpu" or not torch.cuda.is_available():
+        return device if device.kind == "cpu" else cpu(hidden=True)
+    free, _ = torch.cuda.mem_get_info()
+    return replace(device, free=free)
 
 
 def _import_torch() -> Any:
@@ -277,12 +380,12 @@ def _threads() -> int:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """torch has a class for it on CUDA; on the CPU there is only the message."""
+    """torch has a class for its own on CUDA; on the CPU, and of CUDA's libraries, the message."""
     import torch
 
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in str(
-        error
-    )
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return any(words in str(error) for words in ("DefaultCPUAllocator", "_STATUS_ALLOC_FAILED"))
 
 
 def _resident_bytes() -> int:

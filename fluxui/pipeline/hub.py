@@ -5,7 +5,10 @@ Whatever keeps us from it becomes one sentence with the way out. Imports no torc
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (
@@ -18,16 +21,17 @@ from huggingface_hub.errors import (
 )
 
 from fluxui.errors import BaseModelUnavailable
-from fluxui.settings import Settings
 
-# Every file of weights that painting needs, under the names of the FLUX.1 repositories.
-WEIGHTS = (
-    "model_index.json",
-    "vae/diffusion_pytorch_model.safetensors",
-    "text_encoder/model.safetensors",
-    *(f"text_encoder_2/model-0000{k}-of-00002.safetensors" for k in (1, 2)),
-    *(f"transformer/diffusion_pytorch_model-0000{k}-of-00003.safetensors" for k in (1, 2, 3)),
-)
+if TYPE_CHECKING:
+    from fluxui.settings import Settings
+
+# What painting needs, and how its weights are called, whole or in shards.
+PARTS = {
+    "vae": "diffusion_pytorch_model",
+    "text_encoder": "model",
+    "text_encoder_2": "model",
+    "transformer": "diffusion_pytorch_model",
+}
 # Not the single-file checkpoint that lies beside them in the same repository.
 FOLDERS = (
     "model_index.json",
@@ -42,7 +46,24 @@ _REFUSALS = (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, EntryNo
 
 def is_cached(repo: str) -> bool:
     """Whether every file of weights lies in the Hugging Face cache."""
-    return all(isinstance(try_to_load_from_cache(repo, name), str) for name in WEIGHTS)
+    return all(_cached(repo, name) for name in _weights(repo))
+
+
+def _weights(repo: str) -> Iterator[str]:
+    """The files of weights; where an index lies in the cache, the shards that it names."""
+    yield "model_index.json"
+    for part, name in PARTS.items():
+        index = _cached(repo, f"{part}/{name}.safetensors.index.json")
+        if index:
+            shards = set(json.loads(Path(index).read_text())["weight_map"].values())
+            yield from (f"{part}/{shard}" for shard in sorted(shards))
+        else:
+            yield f"{part}/{name}.safetensors"
+
+
+def _cached(repo: str, name: str) -> str:
+    found = try_to_load_from_cache(repo, name)
+    return found if isinstance(found, str) else ""
 
 
 def fetch_config(repo: str, file: str, settings: Settings) -> Path:
@@ -53,7 +74,7 @@ def fetch_config(repo: str, file: str, settings: Settings) -> Path:
     try:
         return Path(hf_hub_download(repo, file, token=_token(settings)))
     except _REFUSALS as error:
-        raise refusal(repo, error) from None
+        raise refusal(repo, error, settings) from None
 
 
 def fetch_weights(repo: str, settings: Settings) -> Path:
@@ -70,20 +91,25 @@ def fetch_weights(repo: str, settings: Settings) -> Path:
         )
         return Path(folder)
     except _REFUSALS as error:
-        raise refusal(repo, error) from None
+        raise refusal(repo, error, settings) from None
 
 
 def _token(settings: Settings) -> str | None:
     return settings.hf_token.get_secret_value() if settings.hf_token else None
 
 
-def refusal(repo: str, error: Exception) -> BaseModelUnavailable:
+def refusal(repo: str, error: Exception, settings: Settings) -> BaseModelUnavailable:
     """What kept us from the Hub, in one sentence with the way out."""
     page = f"https://huggingface.co/{repo}"
+    if isinstance(error, GatedRepoError) and not settings.hf_token:
+        return BaseModelUnavailable(
+            f"{repo} asks for its licence to be accepted, and HF_TOKEN is not set.",
+            f"Accept it at {page}, then set HF_TOKEN (https://huggingface.co/settings/tokens).",
+        )
     if isinstance(error, GatedRepoError):
         return BaseModelUnavailable(
             f"{repo} is behind a licence that this token has not accepted.",
-            f"Accept it at {page}, then set HF_TOKEN (https://huggingface.co/settings/tokens).",
+            f"Accept it at {page} with the account that the token is of.",
         )
     if isinstance(error, LocalEntryNotFoundError):
         return BaseModelUnavailable(

@@ -99,5 +99,8 @@ class Queue(Protocol):
         goes on, and a full queue ends every pause. Raises LimitReached, StorageFull,
         StorageUnavailable."""
 
+    def paused(self, visitor: str) -> bool:
+        """Whether this visitor holds back."""
+
     def close(self) -> None:
         """Let the running one end if it does so soon, and stop."""

@@ -130,6 +130,10 @@ class LocalQueue:
             self._order.pause(visitor, paused)
             self._news()
 
+    def paused(self, visitor: str) -> bool:
+        with self._changed:
+            return visitor in self._order.held()
+
     def _go_on(self) -> None:
         if self._order.held():
             self._keep_paused(())

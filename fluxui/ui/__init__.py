@@ -55,10 +55,11 @@ class Page:
         desk = gr.State(Desk())
         # Fixed names, so that a page finds its job again after the server was restarted.
         job = gr.BrowserState("", storage_key="fluxui-job", secret="fluxui")  # noqa: S106
+        kept = gr.BrowserState(None, storage_key="fluxui-form", secret="fluxui")  # noqa: S106
         head = gr.HTML(elem_id="head", apply_default_css=False)
         toast = gr.HTML(elem_id="toast", apply_default_css=False)
         with gr.Tabs(elem_id="tabs") as tabs:
-            self.frame = Frame(desk, job, head, toast, tabs)
+            self.frame = Frame(desk, job, kept, head, toast, tabs)
             with gr.Tab("Generate", id="generate", elem_id="tab-generate") as self.generate_tab:
                 self.generate = Generate(studio, self.frame)
             with gr.Tab("Gallery", id="gallery", elem_id="tab-gallery") as self.gallery_tab:
@@ -73,7 +74,8 @@ class Page:
         for part in (self.generate, self.gallery, self.loras, self.system):
             part.wire()
         timer = gr.Timer(HEAD_SECONDS)
-        timer.tick(self._head, None, self.frame.head, **QUIET)
+        told = [self.generate.eta, self.frame.head]
+        timer.tick(self.generate.settle, self.generate.form.inputs, told, **QUIET)
         self._refresh(self.generate_tab, self.generate.refresh, self.generate.outputs)
         self._refresh(self.gallery_tab, self.gallery.refresh, self.gallery.outputs)
         self._refresh(self.loras_tab, self.loras.refresh, self.loras.outputs)
@@ -81,7 +83,8 @@ class Page:
         self.frame.tabs.select(self.system.wake, None, self.system.timer, **QUIET)
         self.frame.tabs.select(self.loras.wake, None, self.loras.timer, **QUIET)
         outputs = [*self.generate.outputs, self.frame.head]
-        loaded = blocks.load(self.boot, [self.frame.desk, self.frame.job], outputs, **QUIET)
+        left = [self.frame.desk, self.frame.job, self.frame.kept]
+        loaded = blocks.load(self.boot, left, outputs, **QUIET)
         blocks.load(None, None, None, js=PLACEHOLDER, **QUIET)
         self.generate.then_watch(loaded)
 
@@ -89,11 +92,9 @@ class Page:
         """What a tab shows is read again whenever it is opened."""
         tab.select(refresh, self.frame.desk, outputs, **QUIET)
 
-    def boot(self, desk: Desk, job_id: str, request: gr.Request) -> Changes:
+    def boot(self, desk: Desk, job_id: str, kept: Any, request: gr.Request) -> Changes:
         """The page was loaded; `?job=` and `?tab=` say what to show."""
-        changes = self.generate.boot(desk, job_id, request) | {self.frame.head: self._head()}
+        changes = self.generate.boot(desk, job_id, kept, request)
+        changes |= {self.frame.head: head(self.studio)}
         tab = request.query_params.get("tab", "")
         return changes | (self.frame.go_to(tab) if tab in TABS else {})
-
-    def _head(self) -> Any:
-        return head(self.studio.system())

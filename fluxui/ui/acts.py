@@ -38,6 +38,9 @@ class Acts:
             "delete": self.delete,
             "undo": self.undo,
             "again": self.again,
+            "up": self.up,
+            "pause": lambda desk, data: self.hold_back(desk, True),
+            "resume": lambda desk, data: self.hold_back(desk, False),
             "example": self.example,
             "open": self.open,
             "frame": self.choose,
@@ -109,6 +112,14 @@ class Acts:
 
     def again(self, desk: Desk, data: dict[str, str]) -> Changes:
         desk.show(self.studio.retry(data["id"]).id)
+        return self.show(desk)
+
+    def up(self, desk: Desk, data: dict[str, str]) -> Changes:
+        self.studio.move_up(data["id"])
+        return self.show(desk)
+
+    def hold_back(self, desk: Desk, paused: bool) -> Changes:
+        self.studio.pause(paused)
         return self.show(desk)
 
     def open(self, desk: Desk, data: dict[str, str]) -> Changes:

@@ -13,15 +13,16 @@ DEFAULT_ADDRESS = "http://127.0.0.1:7860"
 
 
 def curl(request: GenerationRequest, address: str) -> str:
-    """Two commands: ask for it, and look how far it is."""
+    """Two commands: ask for it, and look how far it is. All of it can be pasted at once."""
     body = json.dumps(_body(request), ensure_ascii=False)
     return (
         f"FLUXUI_URL={shlex.quote(address)}\n"
         '# behind a login, add to both calls: -H "Authorization: Bearer $FLUXUI_API_KEY"\n'
-        'curl -s "$FLUXUI_URL/api/generate/image" \\\n'
+        'ID=$(curl -s "$FLUXUI_URL/api/generate/image" \\\n'
         "  -H 'Content-Type: application/json' \\\n"
-        f"  -d {shlex.quote(body)}\n"
-        '# then, with the id of the answer:\ncurl -s "$FLUXUI_URL/api/generate/$ID"'
+        f"  -d {shlex.quote(body)} \\\n"
+        """  | python3 -c 'import json, sys; print(json.load(sys.stdin)["id"])')\n"""
+        'curl -s "$FLUXUI_URL/api/generate/$ID"'
     )
 
 
@@ -38,14 +39,18 @@ def client(request: GenerationRequest, address: str) -> str:
 
 
 def command(request: GenerationRequest, address: str) -> str:
-    """The command line; it needs no server, so no address."""
-    words = ["python", "-m", "fluxui", "generate", request.prompt]
+    """The command line; it needs no server, so no address, and no data folder in use."""
+    words = ["python", "-m", "fluxui", "generate"]
     for lora in request.loras:
         words += ["--lora", f"{lora.model_id}:{lora.weight:g}"]
     words += ["--images", str(request.num_images), "--steps", str(request.num_inference_steps)]
     words += ["--guidance", f"{request.guidance_scale:g}", "--width", str(request.width)]
     words += ["--height", str(request.height), "--seed", str(request.seed), "-o", "out.png"]
-    return shlex.join(words)
+    words += ["--", request.prompt]  # which may begin with a dash
+    return (
+        "# paints by itself: stop the server first, or add --data-dir with another folder\n"
+        f"{shlex.join(words)}"
+    )
 
 
 LANGUAGES: dict[str, tuple[str, Callable[[GenerationRequest, str], str]]] = {

@@ -53,6 +53,7 @@ def _build_waiting(door: Endpoints) -> None:
         gr.Number(label="height", elem_id=next(ids)),
         gr.Number(label="seed", elem_id=next(ids)),
         gr.JSON(label="loras", elem_id=next(ids)),
+        gr.Textbox(label="idempotency_key", elem_id=next(ids)),
     ]
     outputs = [
         gr.File(label="files", file_count="multiple", elem_id=next(ids)),
@@ -99,12 +100,14 @@ class Endpoints:
         height: int | None = None,
         seed: int | None = None,
         loras: Loras | None = None,
+        idempotency_key: str | None = None,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[list[str], dict[str, Any]]:
-        """Paint, wait, and give back the files and the record. `job.cancel()` stops the work."""
+        """Paint, wait, and give back the files and the record. `job.cancel()` stops the work; the
+        same `idempotency_key` again waits for the same pictures."""
         with _said():
-            form = _form(locals())
-            generation = await asyncio.to_thread(self.studio.submit, form)
+            form, key = _form(locals()), idempotency_key or ""
+            generation = await asyncio.to_thread(self.studio.submit, form, key)
             try:
                 async for moment in self.studio.watch(generation.id):
                     generation = moment.generation
@@ -129,10 +132,12 @@ class Endpoints:
         height: int | None = None,
         seed: int | None = None,
         loras: Loras | None = None,
+        idempotency_key: str | None = None,
     ) -> dict[str, Any]:
-        """Queue a request and give back its record; `id` is for the other calls."""
+        """Queue a request and give back its record; `id` is for the other calls. The same
+        `idempotency_key` again gives the same one."""
         with _said():
-            return self._record(self.studio.submit(_form(locals())))
+            return self._record(self.studio.submit(_form(locals()), idempotency_key or ""))
 
     def get_generation(self, job_id: str) -> dict[str, Any]:
         """The record of one generation, its URLs, and how far it is."""

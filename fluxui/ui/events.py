@@ -14,8 +14,11 @@ from fluxui.visitor import Visitor, visitor_of
 
 def visiting() -> Visitor:
     """Whom the event is for that is handled now; while the page is built it is for nobody."""
-    request = LocalContext.request.get(None)
-    return visitor_of(request.request.scope) if request else Visitor()
+    request: Any = LocalContext.request.get(None)
+    if request is None:
+        return Visitor()
+    # MCP tells the HTTP request itself, everything else Gradio's wrapping of it.
+    return visitor_of(getattr(request, "request", request).scope)
 
 
 # From component to its new value; Gradio leaves what is not named as it is.

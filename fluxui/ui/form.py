@@ -25,6 +25,7 @@ from fluxui.ui import html
 from fluxui.ui.desk import Desk
 from fluxui.ui.events import Changes
 from fluxui.ui.frame import Frame
+from fluxui.ui.kept import Entries, recall
 
 WEIGHT_STEP = 0.05
 # `advanced_label`, in the browser: an answer from here, late, would undo what is being typed.
@@ -89,7 +90,8 @@ class Form:
             elem_id="lora-add",
         )
         # Which LoRAs lie on the chips, as the browser shows them: what is seen is what is asked.
-        self.chosen = gr.JSON([""] * MAX_LORAS, visible=False, elem_id="lora-chosen")
+        # "hidden" and not gone, so that it tells its changes.
+        self.chosen = gr.JSON([""] * MAX_LORAS, visible="hidden", elem_id="lora-chosen")
         self.chips = [Chip(number) for number in range(1, MAX_LORAS + 1)]
         self.ratio = gr.Radio(
             list(self.shapes),
@@ -208,24 +210,32 @@ class Form:
 
     def fill(self, desk: Desk, request: GenerationRequest) -> Changes:
         """Updates that make the form say `request`. A LoRA that is gone is left out."""
-        chosen = [ref for ref in request.loras if ref.model_id in self.known()]
-        chosen_ids = [ref.model_id for ref in chosen]
-        desk.loras = chosen_ids + [""] * (MAX_LORAS - len(chosen))
-        shape = self.shape_of(request.width, request.height)
+        return self.enter(desk, Entries.of(request))
+
+    def enter(self, desk: Desk, entries: Entries) -> Changes:
+        """Updates that make the form hold `entries`. A LoRA that is gone is left out."""
+        known = self.known()
+        chosen = [model_id for model_id in entries.loras if model_id in known]
+        desk.loras = chosen + [""] * (MAX_LORAS - len(chosen))
+        shape = self.shape_of(entries.width, entries.height)
         return {
-            self.prompt: request.prompt,
-            self.ratio: gr.update(value=shape, label=shape_label(request.width, request.height)),
-            self.num: str(request.num_images),
-            self.seed: str(request.seed),
-            self.advanced: gr.update(
-                label=advanced_label(request.num_inference_steps, request.guidance_scale)
-            ),
-            self.steps: request.num_inference_steps,
-            self.guidance: request.guidance_scale,
-            self.width: request.width,
-            self.height: request.height,
-            **self.lay(desk, {ref.model_id: ref.weight for ref in chosen}),
+            self.prompt: entries.prompt,
+            self.ratio: gr.update(value=shape, label=shape_label(entries.width, entries.height)),
+            self.num: str(entries.num),
+            self.seed: entries.seed,
+            self.advanced: gr.update(label=advanced_label(entries.steps, entries.guidance)),
+            self.steps: entries.steps,
+            self.guidance: entries.guidance,
+            self.width: entries.width,
+            self.height: entries.height,
+            **self.lay(desk, entries.loras),
         }
+
+    def recall(self, desk: Desk, told: Any) -> tuple[Changes, list[str]]:
+        """What this browser kept, and in words what had to change."""
+        fitting = [model_id for _, model_id in self.choices() if model_id != NONE]
+        entries, changed = recall(told, self.limits, fitting)
+        return self.enter(desk, entries), changed
 
     def lay(self, desk: Desk, weights: dict[str, float]) -> Changes:
         """Updates of all chips; those named in `weights` get that weight, those gone go."""
@@ -305,7 +315,7 @@ class Form:
         _, chosen, num, _, *rest = values
         try:
             form = self.read(("picture", chosen, num, "", *rest))
-            return eta(self.studio.estimate(form), int(num))
+            return eta(self.studio.estimate(form), int(num), self.studio.seconds_left())
         except FluxuiError as error:
             return eta_error(error)
 
@@ -345,12 +355,14 @@ def advanced_label(steps: float, guidance: float) -> str:
     return f"Advanced · {steps:g} steps · guidance {guidance:g}"
 
 
-def eta(seconds: float | None, images: int) -> str:
-    """What it will cost, before anybody pressed."""
+def eta(seconds: float | None, images: int, before: float | None = None) -> str:
+    """What it will cost, before anybody pressed; `before` is the time of all that is queued."""
     words = "First picture: time unknown"
     if seconds is not None:
         count = html.counted(images, "image")
         words = f"About <b>{html.duration(seconds)}</b> for {count}"
+    if before:
+        words += f", and {html.duration(before)} in the queue"
     return eta_line(words, '<span class="fx-desktop">Ctrl + Enter</span>')
 
 

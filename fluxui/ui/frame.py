@@ -13,10 +13,12 @@ from fluxui.ui.html import esc
 
 @dataclass(frozen=True)
 class Frame:
-    """Components that a handler of any tab may change. `job` is kept by the browser."""
+    """Components that a handler of any tab may change. The browser keeps `job`, and in `kept`
+    what is typed into the form."""
 
     desk: gr.State
     job: gr.BrowserState
+    kept: gr.BrowserState
     head: gr.HTML
     toast: gr.HTML
     tabs: gr.Tabs

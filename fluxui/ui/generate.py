@@ -16,7 +16,7 @@ from fluxui.errors import (
     Restarting,
 )
 from fluxui.generation import Generation, Status
-from fluxui.queue import Progress
+from fluxui.queue import Phase, Progress
 from fluxui.request import GenerationForm, random_seed
 from fluxui.studio import Studio
 from fluxui.ui import html, stage
@@ -27,6 +27,7 @@ from fluxui.ui.events import QUIET, WATCHING, Changes
 from fluxui.ui.examples import examples
 from fluxui.ui.form import LABEL, Form, eta, eta_line
 from fluxui.ui.frame import Frame
+from fluxui.ui.kept import KEEP, whose
 from fluxui.ui.system import head
 from fluxui.watch import Moment
 
@@ -38,13 +39,16 @@ class Generate:
 
     def __init__(self, studio: Studio, frame: Frame) -> None:
         self.studio, self.frame, self.desk = studio, frame, frame.desk
+        self.whose = gr.Textbox(visible="hidden", interactive=True, elem_id="whose")
         with gr.Row(elem_id="generate", equal_height=False):
             with gr.Column(scale=0, min_width=400, elem_id="form", elem_classes="fx-panel"):
                 self.form = Form(studio, frame)
                 self.acts = Acts(studio, frame, self.form, self.show)
                 self._build_actions()
             with gr.Column(scale=1, min_width=320, elem_id="result"):
-                self.status = gr.HTML(elem_id="status", apply_default_css=False)
+                self.status = gr.HTML(
+                    elem_id="status", js_on_load=html.CLICKS, apply_default_css=False
+                )
                 self.stage = gr.HTML(
                     self._idle(Desk()),
                     elem_id="stage",
@@ -92,7 +96,8 @@ class Generate:
 
     @property
     def outputs(self) -> list[Any]:
-        return [*self.live, *self.form.outputs, self.frame.tabs, self.frame.toast]
+        page = [self.frame.tabs, self.frame.toast, self.frame.kept, self.whose]
+        return [*self.live, *self.form.outputs, *page]
 
     # Listeners
 
@@ -101,6 +106,8 @@ class Generate:
         form, inputs = self.form, [self.desk, *self.form.inputs]
         asked = self.go.click(self.submit, inputs, self.live, **QUIET)
         acted = self.stage.act(self.act, self.desk, self.outputs, **QUIET)
+        shown = [*self.live, self.frame.head]
+        self.status.act(self.queue, self.desk, shown, **QUIET)
         self.then_watch(asked)
         self.then_watch(acted)
         self.cancel.click(self.stop, self.desk, self.live, **QUIET)
@@ -125,6 +132,9 @@ class Generate:
             trigger_mode="always_last",
             **QUIET,
         )
+        kept = [self.whose, *form.inputs]
+        typed = [one.change for one in kept]
+        gr.on(typed, None, kept, self.frame.kept, js=KEEP, **QUIET)
         told = [form.steps, form.guidance]
         gr.on([one.change for one in told], None, told, form.advanced, js=LABEL, **QUIET)
 
@@ -135,12 +145,16 @@ class Generate:
 
     # Handlers
 
-    def boot(self, desk: Desk, job_id: str, request: gr.Request) -> Changes:
-        """A page was opened: show the job of its address, or the one it left behind."""
+    def boot(self, desk: Desk, job_id: str, kept: Any, request: gr.Request) -> Changes:
+        """A page was opened: show the job of its address, or the one it left behind. The form is
+        that of the job in the address, else as it was left."""
         desk.ready, desk.address = True, _address(request, desk.address)
         asked = request.query_params.get("job", "")
         changes: Changes = {self.form.add: gr.update(choices=self.form.choices())}
+        recalled, lost = self._recall(desk, kept)
+        changes |= recalled
         if not (asked or job_id):
+            desk.notice = lost
             return changes | self.show(desk)
         try:
             generation = self.studio.get(asked or job_id)
@@ -151,9 +165,28 @@ class Generate:
         desk.show(generation.id, int(image) if image.isdecimal() else 1)
         if not generation.status.ended:
             since = html.clock(generation.created_at)
-            words = f"Your picture from {since} is still being painted."
+            progress = self.studio.progress(generation.id)
+            waits = progress is not None and progress.phase is Phase.waiting
+            does = "still waits for its turn" if waits else "is still being painted"
+            words = f"Your picture from {since} {does}."
             desk.notice = html.notice("Welcome back.", words)
-        return changes | self.form.fill(desk, generation.request) | self.show(desk)
+        if asked or self.form.prompt not in recalled:
+            return changes | self.form.fill(desk, generation.request) | self.show(desk)
+        desk.notice += lost
+        return changes | self.show(desk)
+
+    def _recall(self, desk: Desk, kept: Any) -> tuple[Changes, str]:
+        """The form as this visitor left it, and a notice of what changed. What another one left
+        in this browser goes."""
+        mine = whose(self.studio.visitor())
+        changes: Changes = {self.whose: mine}
+        if not isinstance(kept, dict):
+            return changes, ""
+        if kept.get("whose") != mine:
+            return changes | {self.frame.kept: {}}, ""  # Gradio writes no None
+        entered, changed = self.form.recall(desk, kept)
+        lost = html.notice("Your form is back.", f"Now {'; '.join(changed)}.") if changed else ""
+        return changes | entered, lost
 
     def refresh(self, desk: Desk) -> Changes:
         """The tab was opened: LoRAs may have come, and pictures gone."""
@@ -192,8 +225,8 @@ class Generate:
             yield self.show(desk)
 
     def settle(self, *values: Any) -> tuple[str, str]:
-        """A watcher went home: what the next one takes, and the pills of the head."""
-        return self.form.forecast(*values), head(self.studio.system())
+        """What the next one takes, and the pills of the head."""
+        return self.form.forecast(*values), head(self.studio)
 
     def stop(self, desk: Desk) -> Changes:
         """Cancel was pressed."""
@@ -207,6 +240,10 @@ class Generate:
     def act(self, desk: Desk, event: gr.EventData) -> Changes:
         """A button on the stage."""
         return self.acts.perform(desk, event._data)
+
+    def queue(self, desk: Desk, event: gr.EventData) -> Changes:
+        """A button of the strip: one's own queue in another order, held back, or let go."""
+        return self.acts.perform(desk, event._data) | {self.frame.head: head(self.studio)}
 
     def last_seed(self, desk: Desk) -> str:
         """The seed of the framed picture, or else of the newest one."""
@@ -226,8 +263,10 @@ class Generate:
         """The whole right side and the buttons, for what is on the desk now."""
         generation, progress, left = self._now(desk, moment)
         busy = generation is not None and not generation.status.ended
+        waits = busy and progress is not None and progress.phase is Phase.waiting
+        waiting = self.studio.waiting() if waits else ()
         changes: Changes = {
-            self.status: stage.status(generation, progress, left),
+            self.status: stage.status(generation, progress, left, waiting),
             self.stage: self._stage(desk, generation, progress),
             self.eta: gr.update(visible=not busy),
             self.hint: gr.update(value=_hint(progress, left), visible=busy),

@@ -39,6 +39,9 @@
         setTimeout(() => { button.textContent = words; }, 1600);
       });
     }
+    // Hugging Face does not show itself in a frame; without one this tab will do.
+    const own = e.target.closest('[data-own-tab]');
+    if (own && self === top) own.target = '_self';
     const press = e.target.closest('[data-press]');
     if (press) document.querySelector(press.dataset.press)?.click();
     if (e.target.closest('[data-act="open"]')) window.fxY = scrollY;

@@ -34,9 +34,13 @@ class Example:
 
 
 def status(
-    generation: Generation | None, progress: Progress | None = None, left: float | None = None
+    generation: Generation | None,
+    progress: Progress | None = None,
+    left: float | None = None,
+    waiting: Sequence[str] = (),
 ) -> str:
-    """State, step and time left; empty when nothing was asked for yet."""
+    """State, step and time left; empty when nothing was asked for yet. `waiting` are the ids of
+    the visitor's own that wait, in order."""
     if generation is None:
         return ""
     if generation.status is Status.completed:
@@ -44,7 +48,7 @@ def status(
     if generation.status.ended:
         return _strip(generation.status.value, "", "", "", "", spoken=generation.status.value)
     progress = progress or Progress()
-    name, title, rest = phase_words(progress)
+    name, title, rest = phase_words(progress, len(waiting))
     time = _time_left(progress, left)
     spoken = f"{title} {round(progress.fraction * 5) * 20} %"
     bar = (
@@ -52,7 +56,28 @@ def status(
         f'aria-valuemax="100" aria-valuenow="{progress.fraction * 100:.0f}">'
         f'<i style="width:{progress.fraction * 100:.1f}%"></i></div>'
     )
-    return _strip(name, f"<b>{esc(title)}</b>", esc(rest), esc(time), bar, spoken)
+    end = esc(time)
+    if progress.phase is Phase.waiting:
+        end += _queue_buttons(generation.id, progress.paused, waiting)
+    return _strip(name, f"<b>{esc(title)}</b>", esc(rest), end, bar, spoken)
+
+
+def _queue_buttons(job_id: str, paused: bool, waiting: Sequence[str]) -> str:
+    """What can be done with one's own that wait."""
+    later = job_id in waiting[1:]
+    up = button("up", "Paint this first", kind="small", id=job_id) if later else ""
+    return f'<span class="fx-row">{up}{pause_button(paused) if waiting else ""}</span>'
+
+
+def pause_button(paused: bool) -> str:
+    """Holds back what one waits for oneself, or lets it go on."""
+    if paused:
+        return button("resume", "Go on", kind="small")
+    return button("pause", "Pause", kind="small")
+
+
+def paused_words(waiting: int) -> str:
+    return f"{waiting} {'waits' if waiting == 1 else 'wait'}"
 
 
 def done_words(generation: Generation) -> str:
@@ -60,8 +85,10 @@ def done_words(generation: Generation) -> str:
     return f"{html.counted(len(generation.images), 'image')}{took} · seed {generation.request.seed}"
 
 
-def phase_words(progress: Progress) -> tuple[str, str, str]:
-    """(data-status, title, rest) of a generation that has not ended."""
+def phase_words(progress: Progress, waiting: int = 0) -> tuple[str, str, str]:
+    """(data-status, title, rest) of a generation that has not ended; `waiting` of its visitor."""
+    if progress.paused:
+        return "queued", "Paused", paused_words(waiting) if waiting else "held back"
     if progress.phase is Phase.waiting:
         ahead = f"{progress.ahead} ahead of you" if progress.ahead else "next in line"
         return "queued", "Queued", ahead

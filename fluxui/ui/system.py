@@ -5,6 +5,7 @@ It only shows `Studio.system()`, which holds no secret, so the report can be pas
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,17 @@ from typing import Any
 import gradio as gr
 
 from fluxui.errors import FluxuiError
-from fluxui.generation import Generation
 from fluxui.queue import Progress
 from fluxui.studio import Studio
-from fluxui.system import StorageFacts
+from fluxui.system import QueueFacts, StorageFacts
 from fluxui.system import System as Facts
 from fluxui.ui import html
 from fluxui.ui.desk import Desk
 from fluxui.ui.events import QUIET, Changes
 from fluxui.ui.frame import Frame
 from fluxui.ui.html import button, esc
-from fluxui.ui.stage import phase_words
+from fluxui.ui.stage import pause_button, paused_words, phase_words
+from fluxui.watch import Moment
 
 REFRESH_SECONDS = 2
 # What the pipeline tells of its device, in the order and the words of the card.
@@ -30,6 +31,10 @@ DEVICE = {
     "device": "Device",
     "dtype": "Precision",
     "placement": "Placement",
+    "shortcuts": "Changes pictures",
+    "attention": "Attention",
+    "fell": "Done without",
+    "unlocks": "Could have",
     "threads": "Threads",
     "loras_in_memory": "LoRAs at hand",
 }
@@ -59,7 +64,8 @@ class System:
     def wire(self) -> None:
         """Connect the components. Call once, when all tabs are built."""
         self.timer.tick(self.refresh, None, self.outputs, **QUIET)
-        self.queue.act(self.act, self.frame.desk, [self.queue, self.frame.toast], **QUIET)
+        said = [self.queue, self.frame.head, self.frame.toast]
+        self.queue.act(self.act, self.frame.desk, said, **QUIET)
 
     def refresh(self) -> Changes:
         facts = self.studio.system()
@@ -77,30 +83,64 @@ class System:
         return gr.Timer(active=event.value == "System")
 
     def act(self, desk: Desk, event: gr.EventData) -> Changes:
-        """Cancel, in the queue's table."""
-        said: Changes = {}
+        """A button in the queue's card."""
+        data, studio, said = event._data, self.studio, Changes()
+        acts: dict[str, Callable[[], object]] = {
+            "cancel": lambda: studio.cancel(data["id"]),
+            "up": lambda: studio.move_up(data["id"]),
+            "pause": lambda: studio.pause(True),
+            "resume": lambda: studio.pause(False),
+        }
         try:
-            self.studio.cancel(event._data["id"])
+            acts[data["act"]]()
         except FluxuiError as error:
             said = self.frame.say(desk, error.message)
-        return {self.queue: self._queue()} | said
+        return {self.queue: self._queue(), self.frame.head: head(studio)} | said
 
     def _queue(self) -> str:
-        jobs = self.studio.jobs()
-        return queue_card([(job, self.studio.progress(job.id)) for job in jobs])
+        studio = self.studio
+        return queue_card(studio.queue(), studio.waiting(), studio.paused())
 
 
-def head(facts: Facts) -> str:
-    """The name and the three pills, over the tab bar."""
+def head(studio: Studio) -> str:
+    """The name and the three pills, over the tab bar, as this visitor sees them."""
+    facts = studio.system()
     device = facts.pipeline.get("device")
     model = f"{facts.base_model} · {device}" if device else facts.base_model
-    waiting = facts.queue.running + facts.queue.waiting
-    queue = html.pill(f"{waiting} in queue" if waiting else "Idle")
+    queue = queue_pill(facts.queue)
+    if studio.paused():
+        queue = html.pill(f"Paused · {paused_words(len(studio.waiting()))}", "warn")
     return (
         '<div class="fx-head"><span class="fx-brand">flux<b>ui</b></span><span class="fx-pills">'
         f'<span class="fx-desktop">{html.pill(model, title=facts.reason)}</span>'
-        f"{storage_pill(facts.storage)}{queue}</span></div>"
+        f"{storage_pill(facts.storage)}{queue}{account(studio)}</span></div>"
     )
+
+
+def account(studio: Studio) -> str:
+    """On a Space: the way to sign in, or who has, and the way out."""
+    if not studio.settings.asks_hub:
+        return ""
+    visitor = studio.visitor()
+    kind, _, name = visitor.id.partition(":")
+    if visitor.owner or kind == "hf":
+        return (
+            '<form class="fx-account" method="post" action="logout"><button class="fx-pill">'
+            f"{esc(name or 'Owner')} · Sign out</button></form>"
+        )
+    return (
+        '<a class="fx-pill" href="login/huggingface" target="_blank" data-own-tab>'
+        'Sign in<span class="fx-desktop">with Hugging Face</span></a>'
+    )
+
+
+def queue_pill(queue: QueueFacts) -> str:
+    """How many there are of everybody's, and how long they take together."""
+    count = queue.running + queue.waiting
+    if not count:
+        return html.pill("Idle")
+    time = f" · {html.duration(queue.seconds_left)}" if queue.seconds_left else ""
+    return html.pill(f"{count} in queue{time}", title="Everybody's, and how long it takes")
 
 
 def storage_pill(storage: StorageFacts) -> str:
@@ -172,29 +212,56 @@ def _short(folder: str) -> str:
     return f"~/{folder.removeprefix(home)}" if folder.startswith(home) else folder
 
 
-def queue_card(jobs: list[tuple[Generation, Progress | None]]) -> str:
-    count = html.tag(str(len(jobs))) if jobs else ""
+def queue_card(jobs: Sequence[Moment], waiting: Sequence[str], paused: bool) -> str:
+    """All that this visitor sees; `waiting` are the ids of what they wait for themselves."""
+    extra = html.tag(str(len(jobs))) if jobs else ""
+    if paused:
+        extra += html.pill(f"Paused · {paused_words(len(waiting))}", "warn")
+    extra += f'<span class="fx-end">{pause_button(paused)}</span>'
     if not jobs:
-        return _card("Queue", '<p class="fx-sub">Nothing is being painted.</p>')
-    rows = "".join(
-        f'<tr><td>{number}</td><td class="fx-clip">{esc(job.request.prompt)}</td>'
-        f'<td class="fx-wide">{esc(html.weights(job))}</td><td>{esc(_state(progress))}</td>'
-        f"<td>{button('cancel', 'Cancel', id=job.id)}</td></tr>"
-        for number, (job, progress) in enumerate(jobs, start=1)
-    )
+        return _card("Queue", '<p class="fx-sub">Nothing is being painted.</p>', extra=extra)
+    firsts = _firsts(jobs)
+    rows = "".join(_row(number, job, firsts) for number, job in enumerate(jobs, start=1))
     table = (
         '<table class="fx-table"><thead><tr><th>#</th><th>Prompt</th><th class="fx-wide">LoRA</th>'
         f'<th>State</th><th><span class="fx-spoken">Actions</span></th></tr></thead>'
         f"<tbody>{rows}</tbody></table>"
     )
-    return _card("Queue", table, extra=count)
+    return _card("Queue", table, extra=extra)
 
 
-def _state(progress: Progress | None) -> str:
-    if progress is None:
-        return "ending"
-    name, title, rest = phase_words(progress)
-    return rest if name == "running" else title.lower()
+def _firsts(jobs: Sequence[Moment]) -> set[str]:
+    """What is the next of its visitor already."""
+    found: dict[str, str] = {}
+    for job in jobs:
+        if job.waits:
+            found.setdefault(job.generation.visitor, job.generation.id)
+    return set(found.values())
+
+
+def _row(number: int, job: Moment, firsts: set[str]) -> str:
+    generation = job.generation
+    up = ""
+    if job.waits and generation.id not in firsts:
+        up = button("up", "Up", id=generation.id)
+    return (
+        f'<tr><td>{number}</td><td class="fx-clip">{esc(generation.request.prompt)}</td>'
+        f'<td class="fx-wide">{esc(html.weights(generation))}</td>'
+        f'<td class="fx-line">{_state(job)}</td>'
+        f'<td><span class="fx-row fx-tight">{up}'
+        f"{button('cancel', 'Cancel', id=generation.id)}</span></td></tr>"
+    )
+
+
+def _state(job: Moment) -> str:
+    """`step 3 of 12, 4.1 s left`; `queued, done in 21 s`; on a phone without the time."""
+    name, title, rest = phase_words(job.progress or Progress())
+    words = esc(rest if name == "running" else title.lower())
+    if not job.seconds_left:
+        return words
+    time = html.duration(job.seconds_left)
+    time = f"done in {time}" if job.waits else f"{time} left"
+    return f'{words}<span class="fx-wide">, {time}</span>'
 
 
 def versions_card(facts: Facts) -> str:

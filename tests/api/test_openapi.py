@@ -24,4 +24,4 @@ def test_docs_are_there(client: TestClient) -> None:
 def test_health(client: TestClient) -> None:
     told = client.get("/api/health").json()
     assert (told["status"], told["base_model"], told["loaded"]) == ("ok", "tiny", False)
-    assert told["queue"] == {"running": 0, "waiting": 0, "size": 64}
+    assert told["queue"] == {"running": 0, "waiting": 0, "size": 64, "seconds_left": 0}

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, Page, expect
 
 from fluxui.errors import OutOfMemory, QueueFull
 from fluxui.server import App
+from fluxui.settings import Settings
+from tests.conftest import paint as paint_directly
 from tests.e2e.conftest import OpenPage, pipeline_of
 from tests.e2e.steps import (
     act,
@@ -18,6 +21,7 @@ from tests.e2e.steps import (
     set_steps,
     wait_until_done,
 )
+from tests.live import serving
 
 pytestmark = [
     pytest.mark.browser,
@@ -259,3 +263,96 @@ def test_what_fails_says_why_and_can_be_tried_again(open_page: OpenPage, app: Ap
     pipeline_of(app).error = None
     act(page, "#stage", "again")
     wait_until_done(page)
+
+
+def fill_all_in(page: Page) -> None:
+    page.get_by_label("Prompt", exact=True).fill("typed, and not yet asked for")
+    add_lora(page, "Dot art")
+    weight = page.locator("#lora-1-weight input[type=number]")
+    weight.fill("0.35")
+    weight.blur()
+    page.locator("#num").get_by_text("3", exact=True).click()
+    page.get_by_label("Seed", exact=True).fill("4711")
+    set_steps(page, 7)
+    guidance = page.locator("#guidance input[type=number]")
+    guidance.fill("2.5")
+    guidance.blur()
+    page.get_by_label("Width").fill("160")
+    page.get_by_label("Width").blur()
+    expect(page.locator("#ratio")).to_contain_text("160 × 128")
+
+
+def expect_all_filled_in(page: Page) -> None:
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("typed, and not yet asked for")
+    expect(page.locator("#lora-1-head")).to_contain_text("Dot art")
+    expect(page.locator("#lora-1-weight input[type=number]")).to_have_value("0.35")
+    expect(page.locator("#num input:checked")).to_have_value("3")
+    expect(page.get_by_label("Seed", exact=True)).to_have_value("4711")
+    expect(page.locator("#advanced")).to_contain_text("7 steps · guidance 2.5")
+    expect(page.locator("#ratio")).to_contain_text("160 × 128")
+
+
+def test_what_was_typed_survives_a_reload(open_page: OpenPage, app: App) -> None:
+    page = open_page()
+    fill_all_in(page)
+    page.reload()
+    expect_all_filled_in(page)
+    page.reload()  # what was brought back is kept like what is typed
+    expect_all_filled_in(page)
+    page.get_by_role("button", name="Remove Dot art").click()
+    expect(page.locator("#lora-1")).to_be_hidden()
+    page.get_by_label("Prompt", exact=True).fill("")
+    page.reload()
+    expect(page.get_by_label("Seed", exact=True)).to_have_value("4711")
+    expect(page.locator("#lora-1")).to_be_hidden()
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("")
+    page.locator("#prompt textarea").fill("a tree")
+    page.locator("#go").click()
+    wait_until_done(page)
+    asked = app.studio.pictures.page().generations[0].request
+    assert (asked.width, asked.num_images, asked.num_inference_steps) == (160, 3, 7)
+
+
+def test_a_link_wins_over_what_was_typed(open_page: OpenPage, app: App) -> None:
+    made = paint_directly(app.studio, "a picture with a link")
+    page = open_page()
+    page.get_by_label("Prompt", exact=True).fill("typed")
+    page.goto(f"{app.url}/?job={made.id}")
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a picture with a link")
+
+
+def test_a_lora_that_is_gone_meanwhile_is_said(
+    open_page: OpenPage, app: App, lora_path: Path
+) -> None:
+    lora = app.studio.import_lora(lora_path, name="Ink line")
+    page = open_page()
+    page.get_by_label("Prompt", exact=True).fill("a boat")
+    add_lora(page, "Ink line")
+    expect(page.locator("#lora-1")).to_be_visible()
+    app.studio.delete_lora(lora.model_id)
+    page.reload()
+    expect(page.locator("#stage")).to_contain_text("Your form is back. Now without ink-line")
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a boat")
+    expect(page.locator("#lora-1")).to_be_hidden()
+
+
+def test_the_next_visitor_of_this_browser_finds_nothing(browser: Browser, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "fluxui", base_model="tiny", insecure=True)
+    with serving(settings, host="0.0.0.0") as app:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{app.settings.port}")
+        page.locator("#head .fx-pills").wait_for()
+        page.get_by_label("Prompt", exact=True).fill("a secret plan")
+        page.reload()
+        page.locator("#head .fx-pills").wait_for()
+        expect(page.get_by_label("Prompt", exact=True)).to_have_value("a secret plan")
+        context.clear_cookies()  # another visitor now
+        page.reload()
+        page.locator("#head .fx-pills").wait_for()
+        expect(page.locator("#stage")).to_contain_text("small built-in model")
+        expect(page.get_by_label("Prompt", exact=True)).to_have_value("")
+        page.reload()
+        page.locator("#head .fx-pills").wait_for()
+        expect(page.get_by_label("Prompt", exact=True)).to_have_value("")
+        context.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,6 +25,11 @@ class Easel:
     """The loaded pipeline, and a short way to paint a small quick picture with it."""
 
     pipeline: FluxPipeline
+
+    @property
+    def pipe(self) -> Any:
+        """What diffusers has of it."""
+        return self.pipeline._ready.pipe
 
     def paint(
         self,

@@ -77,7 +77,11 @@ def test_auto_takes_flux1_dev_where_it_runs(
     with_token = Settings(data_dir=bare.data_dir, hf_token="hf_secret")  # type: ignore[arg-type]
     chosen = choose_base_model(with_token, H200)
     assert (chosen.id, chosen.reason) == ("flux1-dev", "NVIDIA H200 has room for FLUX.1-dev.")
-    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda repo, name: f"/{name}")
+    monkeypatch.setattr(
+        hub,
+        "try_to_load_from_cache",
+        lambda repo, name: None if name.endswith(".index.json") else f"/{name}",
+    )
     assert choose_base_model(bare, H200).id == "flux1-dev"
 
 
@@ -121,3 +125,13 @@ def test_choosing_imports_no_torch() -> None:
         "sys.exit(bool({'torch', 'diffusers', 'transformers', 'peft'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_a_machine_that_takes_long_paints_smaller_by_default(bare: Settings) -> None:
+    t4 = Device("cuda", "Tesla T4", 16 * GB, 128 * GB, (7, 5))
+    named = Settings(data_dir=bare.data_dir, base_model="flux1-dev")
+    limits = choose_base_model(named, t4).limits
+    assert (limits.width, limits.height, limits.max_size) == (768, 768, 2048)
+    assert choose_base_model(named, t4).shapes["1:1"] == (768, 768)
+    assert choose_base_model(named, H200).limits.width == 1024
+    assert choose_base_model(bare, t4).id == "tiny"

@@ -18,7 +18,7 @@ from fluxui.errors import BaseModelDamaged, BaseModelUnavailable, Cancelled, Lor
 from fluxui.loras.canonical import read
 from fluxui.pipeline import Adapter, Step
 from fluxui.pipeline.base_models import CATALOGUE
-from fluxui.pipeline.devices import probe
+from fluxui.pipeline.devices import cpu, probe
 from fluxui.pipeline.flux import FluxPipeline
 from fluxui.pipeline.placement import place
 from fluxui.pipeline.targets import targets
@@ -44,7 +44,7 @@ def test_equal_requests_give_equal_bytes(easel: Easel) -> None:
 
 
 def test_it_paints_what_diffusers_paints(easel: Easel) -> None:
-    bare = easel.pipeline._pipe(
+    bare = easel.pipe(
         "a red boat on the sea at sunset",
         width=96,
         height=64,
@@ -187,7 +187,7 @@ def test_a_repeated_prompt_is_not_encoded_again(
     easel: Easel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = easel.paint(prompt="a boat and a castle")
-    for encoder in (easel.pipeline._pipe.text_encoder, easel.pipeline._pipe.text_encoder_2):
+    for encoder in (easel.pipe.text_encoder, easel.pipe.text_encoder_2):
         monkeypatch.setattr(encoder, "forward", None)
     assert easel.paint(prompt="a boat and a castle").pixels == one.pixels
     with pytest.raises(TypeError):
@@ -199,7 +199,7 @@ def test_a_prompt_is_encoded_anew_for_other_loras_of_the_text_encoders(
 ) -> None:
     sizes = easel.pipeline.base_model.targets()
     words = {name: sizes[name] for name in sizes if "SelfAttention" in name}
-    encoder = easel.pipeline._pipe.text_encoder_2
+    encoder = easel.pipe.text_encoder_2
     before = {name: weight.detach().clone() for name, weight in encoder.named_parameters()}
     plain = easel.paint()
     painted = easel.paint([lora(words, "words", weight=1.0)])
@@ -209,7 +209,7 @@ def test_a_prompt_is_encoded_anew_for_other_loras_of_the_text_encoders(
     both = easel.paint([lora(words, "words", weight=0.5), pictures])
     assert len({plain.pixels, painted.pixels, half.pixels, both.pixels}) == 4
     # Each of them is remembered: no encoder runs again, and none is mistaken for another.
-    for part in (easel.pipeline._pipe.text_encoder, encoder):
+    for part in (easel.pipe.text_encoder, encoder):
         monkeypatch.setattr(part, "forward", None)
     assert easel.paint([lora(words, "words", weight=1.0)]).pixels == painted.pixels
     assert easel.paint([pictures, lora(words, "words", weight=0.5)]).pixels == both.pixels
@@ -239,7 +239,7 @@ def test_a_damaged_model_is_loaded_again(tmp_path: Path) -> None:
     easel = Easel(make_pipeline(tmp_path))
     assert easel.pipeline.describe() == {}
     plain = easel.paint()
-    transformer = easel.pipeline._pipe.transformer
+    transformer = easel.pipe.transformer
 
     def damage(_: Step) -> None:
         transformer.x_embedder.weight = torch.nn.Parameter(torch.zeros(256, 128))
@@ -269,17 +269,17 @@ def test_the_system_tab_gets_plain_facts(loaded: FluxPipeline) -> None:
 
 
 def test_load_again_does_nothing(loaded: FluxPipeline) -> None:
-    pipe = loaded._pipe
+    pipe = loaded._ready.pipe
     started = time.monotonic()
     loaded.load()
-    assert loaded._pipe is pipe
+    assert loaded._ready.pipe is pipe
     assert time.monotonic() - started < 0.5
 
 
 def test_a_model_that_can_not_run_here_is_refused_before_any_download(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path, base_model="flux1-dev")
     pipeline = FluxPipeline(CATALOGUE["flux1-dev"], settings)
-    if place(probe(), pipeline.base_model.weight_bytes).short == "":
+    if place(probe(), pipeline.base_model.sizes).short == "":
         pytest.skip("this machine has room for FLUX.1-dev")
     with pytest.raises(BaseModelUnavailable, match="FLUX.1-dev needs .* GB") as caught:
         pipeline.load()
@@ -291,9 +291,8 @@ def test_smaller_types_paint_and_are_restored_too(
     dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a T4 and newer GPUs run it, on the CPU: T5 and the VAE stay in fp32."""
-    monkeypatch.setattr(
-        "fluxui.pipeline.flux.place", lambda *given: replace(place(*given), dtype=dtype)
-    )
+    rung = replace(place(cpu(), CATALOGUE["tiny"].sizes), dtype=dtype)
+    monkeypatch.setattr("fluxui.pipeline.flux.ladder", lambda *given: (rung,))
     easel = Easel(make_pipeline(tmp_path))
     plain = easel.paint()
     assert easel.pipeline.describe()["dtype"] == dtype

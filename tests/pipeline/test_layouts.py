@@ -37,7 +37,7 @@ def report(path: Path) -> Fit:
 
 
 def parameters(pipeline: FluxPipeline) -> Mapping[str, Tensor]:
-    pipe = pipeline._pipe
+    pipe = pipeline._ready.pipe
     found = dict(pipe.transformer.named_parameters())
     for part in ("text_encoder", "text_encoder_2"):
         for name, tensor in getattr(pipe, part).named_parameters():

@@ -11,12 +11,12 @@ import torch
 from fluxui.pipeline.base_models import CATALOGUE
 from fluxui.pipeline.devices import cpu
 from fluxui.pipeline.loading import fingerprint, put_on_device, read_model
-from fluxui.pipeline.placement import place
+from fluxui.pipeline.placement import Sizes, place
 from fluxui.settings import Settings
 
 
 def test_every_part_has_its_own_type(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    placement = replace(place(cpu(), 1), dtype="bfloat16")
+    placement = replace(place(cpu(), Sizes(1, 1)), dtype="bfloat16")
     pipe = read_model(CATALOGUE["tiny"], placement, Settings(data_dir=tmp_path))
     put_on_device(pipe, placement)
     assert pipe.transformer.dtype == pipe.text_encoder.dtype == torch.bfloat16

@@ -42,7 +42,7 @@ def test_at_most_four_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_colours_are_told_apart(loaded: FluxPipeline) -> None:
-    vae = loaded._pipe.vae
+    vae = loaded._ready.pipe.vae
     previewer = fit_previewer(vae, torch.device("cpu"))
     colours = torch.tensor([[0.9, 0.5, 0.2], [0.2, 0.3, 0.7], [0.1, 0.1, 0.15]])
     for own, colour in enumerate(colours):

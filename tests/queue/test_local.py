@@ -199,6 +199,7 @@ def test_visitors_take_turns_and_their_places_say_so(queue: LocalQueue, painter:
 def test_pause_holds_back_what_waits_and_lets_it_go_on(queue: LocalQueue, painter: Painter) -> None:
     painter.go.set()
     queue.pause("a", True)
+    assert queue.paused("a") and not queue.paused("b")
     queue.put(Ticket("a1", "a"), kept)
     queue.put(Ticket("b1", "b"), kept)
     until(lambda: painter.ended == ["b1"])

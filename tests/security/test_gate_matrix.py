@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.routing import Mount, Route
 
 from fluxui.gate import OPEN_PATHS
 from fluxui.server import App
@@ -24,9 +25,24 @@ def routes(app: App) -> Iterator[tuple[str, str]]:
         route = found.pop()
         if hasattr(route, "effective_candidates"):  # a router that FastAPI keeps whole
             found += route.effective_candidates()
+        elif isinstance(route, Mount):
+            yield from mounted(route)
         else:
             for method in sorted(route.methods):
                 yield method, route.path
+
+
+def mounted(mount: Mount) -> Iterator[tuple[str, str]]:
+    """Those of an app below a path; one without routes may answer to every method."""
+    if not mount.routes:
+        yield from ((method, f"{mount.path}/") for method in ("DELETE", "GET", "POST"))
+    for route in mount.routes:
+        if isinstance(route, Mount):
+            inner = mounted(route)
+        else:
+            assert isinstance(route, Route)
+            inner = ((method, route.path) for method in route.methods or ())
+        yield from ((method, mount.path + path) for method, path in inner)
 
 
 def filled(path: str) -> str:

@@ -22,7 +22,8 @@ WEIGHTS = (0.8, 0.8, 0.8, 0.8)
 def form(studio: Studio) -> Form:
     async def build() -> Form:  # outside a loop Gradio makes loops and never closes them
         with gr.Blocks():
-            frame = Frame(gr.State(), gr.BrowserState(), gr.HTML(), gr.HTML(), gr.Tabs())
+            states = gr.State(), gr.BrowserState(), gr.BrowserState()
+            frame = Frame(*states, gr.HTML(), gr.HTML(), gr.Tabs())
             return Form(studio, frame)
 
     return asyncio.run(build())
@@ -101,3 +102,14 @@ def test_the_forecast_says_what_is_wrong_with_a_size(form: Form) -> None:
     assert "width should be a multiple of 16" in words
     words = form.forecast("", NO_LORA, "1", "banana", 12, 3.5, 128, 128, *WEIGHTS)
     assert "First picture: time unknown" in words
+
+
+def test_what_the_browser_kept_is_cut_to_what_this_base_model_can_do(form: Form) -> None:
+    told = {"prompt": "a boat", "loras": ["pixel-art", "gone"], "weights": [0.3], "steps": 9999}
+    desk, most = Desk(), form.limits.max_steps
+    changes, changed = form.recall(desk, told)
+    assert changes[form.steps] == most
+    assert desk.loras == ["pixel-art", "", "", ""]
+    assert changes[form.chips[0].weight]["value"] == 0.3
+    assert changes[form.prompt] == "a boat"
+    assert changed == ["without gone, which is not here", f"{most} steps, not 9999"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +13,11 @@ from fluxui.gallery import GalleryPage
 from fluxui.history import Query
 from fluxui.queue import Phase, Progress
 from fluxui.studio import Studio
+from fluxui.system import QueueFacts
 from fluxui.ui import gallery, system
 from fluxui.ui import lora_cards as loras
 from fluxui.ui.desk import Desk
+from fluxui.watch import Moment
 from tests.ui.conftest import NASTY, make_card, make_generation, make_lora
 
 
@@ -85,13 +88,40 @@ def test_a_detail_has_every_setting() -> None:
 
 
 def test_the_queue_shows_who_runs_and_who_waits(studio: Studio) -> None:
-    assert "Nothing is being painted." in system.queue_card([])
+    assert "Nothing is being painted." in system.queue_card([], [], paused=False)
     job = make_generation(NASTY, images=0)
-    running = Progress(Phase.painting, image=1, images=1, step=7, steps=20)
-    markup = system.queue_card([(job, running), (job, Progress(ahead=1)), (job, None)])
-    assert "step 7 of 20" in markup
-    assert markup.count('data-act="cancel"') == 3
+    runs = Moment(job, Progress(Phase.painting, image=1, images=1, step=7, steps=20), 4.1)
+    jobs = [runs, *(waiting(name, "ann", left=21.0) for name in ("a", "b"))]
+    markup = system.queue_card([*jobs, waiting("c", "bob")], ["a", "b"], paused=False)
+    text = re.sub("<[^>]+>", "|", markup)
+    assert "step 7 of 20|, 4.1 s left" in text
+    assert "queued|, done in 21 s" in text and "|queued||" in text
+    assert markup.count('data-act="cancel"') == 4
+    assert re.findall(r'data-act="up" data-id="(\w)"', markup) == ["b"], "the others are first"
+    assert 'data-act="pause"' in markup and 'data-act="resume"' not in markup
     assert "<img src=x" not in markup
+
+
+def waiting(job_id: str, visitor: str, **values: Any) -> Moment:
+    job = make_generation(id=job_id, visitor=visitor, images=0)
+    return Moment(job, Progress(ahead=1, paused=values.pop("paused", False)), values.get("left"))
+
+
+def test_a_paused_queue_says_so_also_when_it_is_empty(studio: Studio) -> None:
+    held = waiting("a", "", paused=True)
+    markup = system.queue_card([held], ["a"], paused=True)
+    assert "Paused · 1 waits" in markup and 'data-act="resume"' in markup
+    assert "Paused · 0 wait" in system.queue_card([], [], paused=True)
+    studio.pause(True)
+    assert "Paused · 0 wait" in system.head(studio)
+    studio.pause(False)
+    assert "Idle" in system.head(studio)
+
+
+def test_the_pill_counts_all_and_tells_the_time() -> None:
+    assert "Idle" in system.queue_pill(QueueFacts(0, 0, 64, 0.0))
+    assert "3 in queue · 42 s<" in system.queue_pill(QueueFacts(1, 2, 64, 42.0))
+    assert "3 in queue<" in system.queue_pill(QueueFacts(1, 2, 64, None))
 
 
 def test_the_cards_say_why_this_base_model(studio: Studio) -> None:
@@ -102,6 +132,12 @@ def test_the_cards_say_why_this_base_model(studio: Studio) -> None:
         facts, pipeline={"device": "H200", "memory_used": 36 * 10**9, "memory_total": 141 * 10**9}
     )
     assert "36.0 GB of 141.0 GB" in system.device_card(loaded)
+    told = {"device": "4090", "fell": "The rung fp8 failed here.", "shortcuts": "NF4 weights"}
+    card = system.device_card(
+        replace(facts, pipeline=told | {"unlocks": "", "attention": "native"})
+    )
+    assert "The rung fp8 failed here." in card and "NF4 weights" in card
+    assert "Could have" not in card
     away = replace(facts.storage, kind="bucket", waiting=3, waiting_bytes=4_200_000)
     assert "Bucket away: 3 waiting" in system.storage_pill(away)
     assert "4.2 MB" in system.storage_card(replace(facts, storage=away))

@@ -42,6 +42,18 @@ def test_the_strip_says_state_step_and_time(
     assert 'role="progressbar"' in markup
 
 
+def test_what_waits_can_be_held_back_and_put_first() -> None:
+    first = stage.status(queued(), Progress(ahead=1), 21.0, ["job-1", "job-2"])
+    assert 'data-act="pause"' in first and 'data-act="up"' not in first
+    later = stage.status(queued(), Progress(ahead=2), 21.0, ["job-2", "job-1"])
+    assert 'data-act="up" data-id="job-1"' in later
+    held = stage.status(queued(), Progress(ahead=2, paused=True), None, ["job-2", "job-1", "job-3"])
+    assert "Paused 3 wait" in text(held) and 'data-act="resume"' in held
+    another = stage.status(queued(), Progress(ahead=2), 21.0, [])  # the owner looks at a guest's
+    assert "data-act" not in another
+    assert "data-act" not in stage.status(queued(), PAINTING, 4.0, [])
+
+
 def test_the_strip_of_what_has_ended() -> None:
     assert stage.status(None) == ""
     assert "4 images in 8.0 s · seed 7" in text(stage.status(make_generation(images=4)))
