@@ -21,6 +21,7 @@ from fluxui import commands
 from fluxui.errors import ConfigurationError, FluxuiError, InvalidRequest
 from fluxui.generation import Generation, Status
 from fluxui.history import Query
+from fluxui.loras.hub import Address
 from fluxui.loras.library import Lora
 from fluxui.opening import open_studio
 from fluxui.queue import Phase
@@ -84,8 +85,10 @@ def _parser() -> argparse.ArgumentParser:
     loras = _group(groups, "loras", "the LoRAs that are here")
     _command(loras, "list", "every LoRA, by name", _list_loras)
     _command(loras, "show", "all about one", _show_lora).add_argument("model_id")
-    _import_flags(_command(loras, "import", "add a .safetensors file", _import_lora))
-    _command(loras, "remove", "delete one", _remove_lora).add_argument("model_id")
+    _import_flags(
+        _command(loras, "import", "add one, from a file, the Hub or the bucket", _import_lora)
+    )
+    _command(loras, "remove", "move one to the trash", _remove_lora).add_argument("model_id")
     history = _group(groups, "history", "what was asked for")
     _history_flags(_command(history, "list", "newest first", _list_history))
     _command(history, "show", "all about one", _show_history).add_argument("job_id")
@@ -152,7 +155,12 @@ def _space_flags(space: Any) -> None:
 
 
 def _import_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path)
+    parser.add_argument(
+        "source", metavar="FILE | OWNER/NAME | KEY", help="a file, a repository, or with --bucket"
+    )
+    parser.add_argument("--bucket", action="store_true", help="take it from the bucket, by its key")
+    parser.add_argument("--file", default="", dest="filename", help="which one of a repository")
+    parser.add_argument("--revision", default="", help="a branch, tag or commit of a repository")
     parser.add_argument("--id", default="", dest="model_id", help="the name that requests use")
     parser.add_argument("--name", default="", help="the name that people read")
     parser.add_argument("--trigger-words", default="", metavar="WORDS", help="with commas between")
@@ -244,27 +252,47 @@ def _save(studio: Studio, ended: Generation, output: Path) -> list[Path]:
 
 
 def _list_loras(studio: Studio, given: argparse.Namespace) -> int:
-    for lora in studio.loras():
+    for lora in studio.collection.all(patience=None):
         print(f"{lora.model_id:32} {lora.size / 1e6:8.1f} MB  {lora.fit.verdict}")
     return 0
 
 
 def _show_lora(studio: Studio, given: argparse.Namespace) -> int:
-    _print_lora(studio.lora(given.model_id))
+    _print_lora(studio.collection.get(given.model_id))
     return 0
 
 
 def _import_lora(studio: Studio, given: argparse.Namespace) -> int:
-    if not given.file.is_file():
-        raise InvalidRequest(f"There is no file {given.file}.")
     words = tuple(word.strip() for word in given.trigger_words.split(",") if word.strip())
-    _print_lora(studio.import_lora(given.file, given.model_id, given.name, words))
+    said = given.model_id, given.name, words
+    file = Path(given.source)
+    if file.is_file() and not given.bucket:
+        _print_lora(studio.collection.add(file, *said))
+        return 0
+    if file.suffix and not given.bucket and "://" not in given.source:
+        raise InvalidRequest(f"There is no file {file}.")
+    collection = studio.collection
+    source = collection.find(_wanted(given))
+    _print_lora(collection.fetch(source, _show_progress, *said))
     return 0
 
 
+def _wanted(given: argparse.Namespace) -> Address | str:
+    if given.bucket:
+        return str(given.source)
+    told = Address.parse(given.source)
+    return Address(told.repo_id, given.filename or told.filename, given.revision or told.revision)
+
+
+def _show_progress(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        end = "\n" if done >= total else ""
+        print(f"\r\033[K{done / 1e6:.1f} of {total / 1e6:.1f} MB", end=end, file=sys.stderr)
+
+
 def _remove_lora(studio: Studio, given: argparse.Namespace) -> int:
-    used = studio.delete_lora(given.model_id)
-    print(f"{given.model_id} was deleted. {used} pictures painted with it stay.")
+    used = studio.collection.delete(given.model_id)
+    print(f"{given.model_id} was moved to the trash. {used} pictures painted with it stay.")
     return 0
 
 

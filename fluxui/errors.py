@@ -13,6 +13,10 @@
     ├── LoraError             422
     │   ├── LoraUnreadable         not a safetensors file that we open
     │   └── LoraMisfit             made for another base model, or for none
+    ├── HubError              503
+    │   ├── HubNotFound       404  no such repository, revision or file
+    │   ├── HubRefused        403  the token, or a licence that was not accepted
+    │   └── HubUnavailable         does not answer now
     ├── Unauthorized          401  no login, or a wrong one
     ├── Forbidden             403  a write that another site asked for
     ├── LoginFailed           502  Hugging Face did not say who it is
@@ -133,6 +137,28 @@ class LoraUnreadable(LoraError):
 class LoraMisfit(LoraError):
     code = "lora_misfit"
     default_hint = "Choose a LoRA that was trained for this base model."
+
+
+class HubError(FluxuiError):
+    status = 503
+    code = "hub_error"
+
+
+class HubNotFound(HubError):
+    status = 404
+    code = "hub_not_found"
+    default_hint = "Check the name, or set HF_TOKEN if it is private."
+
+
+class HubRefused(HubError):
+    status = 403
+    code = "hub_refused"
+    default_hint = "Set HF_TOKEN: https://huggingface.co/settings/tokens"
+
+
+class HubUnavailable(HubError):
+    code = "hub_unavailable"
+    default_hint = "Check the network, then try again. What was fetched so far is kept."
 
 
 class Unauthorized(FluxuiError):

@@ -44,7 +44,8 @@ def open_studio(settings: Settings) -> Studio:
 
 def assemble(settings: Settings, pipeline: Pipeline, storage: Storage, history: History) -> Studio:
     """A studio around the given organs, with the queue of this process."""
-    library = Library(storage, settings.data_dir / "cache", pipeline.base_model)
+    cache, room = settings.data_dir / "cache", settings.lora_cache_gib * 2**30
+    library = Library(storage, cache, pipeline.base_model, limit=room)
     webhook = choose_webhook(settings)
     tell = webhook.tell if webhook else nobody
     worker = Worker(pipeline, library, storage, history, tell)

@@ -63,6 +63,8 @@ class Settings(BaseSettings):
     total_megapixel_steps_per_hour: int = Field(40_000, ge=1)
     max_upload_mib: int = Field(2048, ge=1)
 
+    lora_watch: int = Field(60, ge=0)
+    lora_cache_gib: int = Field(20, ge=1)
     trash_days: int = Field(30, ge=0)
 
     webhook_url: str = ""

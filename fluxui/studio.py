@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from copy import copy
 from functools import partial
-from pathlib import Path
 
+from fluxui.collection import Collection
 from fluxui.errors import (
     Forbidden,
     GenerationNotFound,
@@ -28,6 +28,7 @@ from fluxui.errors import (
 from fluxui.gallery import image_of
 from fluxui.generation import Generation, LoraUse, Status, add_trigger_words
 from fluxui.history import History, Query
+from fluxui.loras.hub import Hub
 from fluxui.loras.library import Library, Lora
 from fluxui.pictures import Pictures, theirs
 from fluxui.pipeline import Pipeline
@@ -80,6 +81,8 @@ class Studio:
         self._tell = tell
         self._quota = Quota(settings, partial(accepted_lately, history))
         self.upkeep = Upkeep(storage, history, settings.data_dir)
+        token = settings.hf_token
+        self._hub = Hub(token.get_secret_value() if token else None)
         self._trash = Trash(storage, history)
         self._sweeper = Sweeper(self._trash, settings.trash_days)
         self._admission = threading.Lock()
@@ -90,6 +93,7 @@ class Studio:
     def _for(self, who: Who) -> None:
         self._who = who
         self.pictures = Pictures(self._storage, self._history, self._trash, who)
+        self.collection = Collection(self._library, self._history, self._hub, who)
 
     def serving(self, who: Who) -> Studio:
         """The same studio, at each call for the visitor that `who` then gives."""
@@ -185,7 +189,7 @@ class Studio:
 
     def recall(self, png: bytes) -> Recalled:
         """How a picture was made, as far as it can be made here. Raises InvalidRequest."""
-        return recall(png, self.base_model, self.loras())
+        return recall(png, self.base_model, self.collection.all())
 
     # What became of them
 
@@ -296,55 +300,6 @@ class Studio:
         except IllegalTransition:
             return self.get(generation.id)  # it ended by itself meanwhile
 
-    # LoRAs
-
-    def loras(self) -> list[Lora]:
-        """Every LoRA there is, by name, those that do not fit included."""
-        return self._library.list()
-
-    def lora(self, model_id: str) -> Lora:
-        """Raises LoraNotFound."""
-        return self._library.get(model_id)
-
-    def import_lora(
-        self, source: Path, model_id: str = "", name: str = "", trigger_words: tuple[str, ...] = ()
-    ) -> Lora:
-        """Raises LoraUnreadable, LoraMisfit, InvalidRequest for a name that is taken."""
-        return self._library.import_file(source, model_id, name, trigger_words)
-
-    def update_lora(
-        self,
-        model_id: str,
-        *,
-        name: str | None = None,
-        trigger_words: tuple[str, ...] | None = None,
-        default_weight: float | None = None,
-        notes: str | None = None,
-    ) -> Lora:
-        """Change what people wrote about it, never the weights. Raises LoraNotFound, Forbidden."""
-        self._owners_only()
-        return self._library.update(
-            model_id,
-            name=name,
-            trigger_words=trigger_words,
-            default_weight=default_weight,
-            notes=notes,
-        )
-
-    def delete_lora(self, model_id: str) -> int:
-        """How many pictures were painted with it; they stay. Raises LoraNotFound, Forbidden."""
-        self._owners_only()
-        self._library.delete(model_id)
-        return self._history.page(Query(model_id=model_id), limit=0).images
-
-    def _owners_only(self) -> None:
-        if not self._who().owner:
-            raise Forbidden("Only the owner of this fluxui changes LoRAs.", "Everybody uses them.")
-
-    def lora_preview(self, model_id: str) -> bytes | None:
-        """A WebP picture; None if it has none. Raises LoraNotFound."""
-        return self._library.preview(model_id)
-
     # The machine
 
     def owned(self) -> bool:
@@ -373,8 +328,10 @@ class Studio:
         )
 
     def warm_up(self) -> None:
-        """Load the base model now, in the thread that owns it."""
+        """Load the base model now, in the thread that owns it, and look after new LoRAs."""
         self._queue.start()
+        if self.settings.lora_watch:
+            self._library.watch(self.settings.lora_watch)
 
     def leave(self) -> int:
         """This process ends: tell everybody who watches, how many that are, and take nothing
@@ -396,5 +353,6 @@ class Studio:
                 if generation.status is Status.running:
                     self._history.replace(generation.put_back())
         self._history.close()
+        self._library.close()
         if isinstance(self._storage, SpooledStorage):
             self._storage.close()

@@ -31,7 +31,7 @@ LINES = (
     ("motion", "worker"),
     ("studio", "gallery trash estimate system quota post told outputs recall variation"),
     ("studio", "zipping"),
-    ("studio", "watch waiting pictures webhook rebuild verify exchange"),
+    ("studio", "watch waiting pictures collection webhook rebuild verify exchange"),
     ("studio", "upkeep"),
     ("studio", "studio"),
     ("studio", "opening"),
@@ -79,7 +79,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
         "server.py",
     ),
     "gradio": ("ui/", "server.py", "pipeline/zero.py"),  # `spaces` raises its errors
-    "httpx2": ("doctor.py", "oauth.py", "post.py", "space.py"),
+    "httpx2": ("doctor.py", "oauth.py", "post.py", "space.py", "loras/hub.py"),
     "packaging": ("doctor.py", "space.py"),
     "pydantic": (*WORDS, *PYDANTIC_ERRORS, "storage/s3.py", "api/answers.py", "space.py"),
     "pydantic_settings": ("settings.py",),

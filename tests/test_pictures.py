@@ -158,9 +158,9 @@ def test_what_can_not_be_painted_again_says_why(
     studio: Studio, settings: Settings, tmp_path: Path
 ) -> None:
     file = write(tmp_path, fitting_lora(settings))
-    studio.import_lora(file, "oil", trigger_words=("oil",))
+    studio.collection.add(file, "oil", trigger_words=("oil",))
     made = paint(studio, model_id="oil")
-    studio.update_lora("oil", trigger_words=("oil paint",))
+    studio.collection.update("oil", trigger_words=("oil paint",))
     with pytest.raises(IllegalTransition, match="trigger words"):
         studio.repeat(made.id, 1)
     history = studio._history

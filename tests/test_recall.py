@@ -41,7 +41,7 @@ def header(width: int, height: int) -> bytes:
 @pytest.fixture
 def lora(studio: Studio, settings: Settings, tmp_path: Any) -> str:
     file = write(tmp_path, fitting_lora(settings))
-    return studio.import_lora(file, "oil-paint", "Oil paint").model_id
+    return studio.collection.add(file, "oil-paint", "Oil paint").model_id
 
 
 def test_our_own_picture_gives_its_request_back(
@@ -59,12 +59,12 @@ def test_a_lora_is_found_under_another_name_and_never_another_for_it(
     made = paint(studio, loras=[{"model_id": lora, "weight": 0.5}])
     picture = content(storage, made.images[0].key)
     file = next(studio.settings.data_dir.glob("models/oil-paint/*.safetensors"))
-    studio.import_lora(file, "dots")
-    studio.delete_lora(lora)
+    studio.collection.add(file, "dots")
+    studio.collection.delete(lora)
     found = studio.recall(picture)
     assert [(one.model_id, one.weight) for one in found.request.loras] == [("dots", 0.5)]
     assert found.sentences == ("LoRA found under another name: dots.",)
-    studio.delete_lora("dots")
+    studio.collection.delete("dots")
     gone = studio.recall(picture)
     assert gone.request.loras == () and gone.sentences == ("LoRA not found: oil-paint.",)
 

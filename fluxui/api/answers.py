@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from typing_extensions import Self
 
 from fluxui.generation import Failure, Generation, LoraUse, Status
 from fluxui.loras.library import Lora
 from fluxui.queue import Progress
-from fluxui.request import ImageCount, LoraRef, Weight
+from fluxui.request import ImageCount, LoraRef, Weight, invalid_request
 from fluxui.system import QueueFacts, System
 from fluxui.watch import Moment
 
@@ -239,7 +239,8 @@ class FitAnswer(Answer):
 
 class ModelAnswer(Answer):
     """A LoRA. `size` in bytes; `built_in` ones came with fluxui; `sha256` is of its tensors,
-    "" before it was read once. `training` is what the file says of how it was made."""
+    "" before it was read once. `training` is what the file says of how it was made, `origin` where
+    it was imported from, and `seen` is false in a list that did not get round to the file yet."""
 
     model_id: str
     name: str
@@ -252,6 +253,9 @@ class ModelAnswer(Answer):
     added: datetime
     fit: FitAnswer
     training: dict[str, str]
+    seen: bool
+    favourite: bool
+    origin: dict[str, str]
     preview: str = Field(description="A URL; 404 there if it has no preview")
 
     @classmethod
@@ -261,6 +265,7 @@ class ModelAnswer(Answer):
         return cls(
             fit=FitAnswer.model_validate(lora.fit),
             training=dict(lora.training),
+            origin=dict(lora.origin),
             preview=preview,
             **told,
         )
@@ -268,7 +273,7 @@ class ModelAnswer(Answer):
 
 _TOLD = (
     *("model_id", "name", "trigger_words", "default_weight", "notes"),
-    *("built_in", "size", "sha256", "added"),
+    *("built_in", "size", "sha256", "added", "seen", "favourite"),
 )
 
 
@@ -290,6 +295,30 @@ class ModelChange(BaseModel):
     trigger_words: Annotated[tuple[Words, ...], Field(max_length=20)] | None = None
     default_weight: Weight | None = None
     notes: Annotated[str, StringConstraints(max_length=5000)] | None = None
+    favourite: bool | None = None
+
+
+class ModelSource(BaseModel):
+    """Where a LoRA comes from: `repo_id` on the Hub, with `filename` where it holds several and
+    any `revision`, or `key` in the bucket."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    repo_id: Words = ""
+    filename: Annotated[str, StringConstraints(max_length=500)] = ""
+    revision: Words = ""
+    key: Annotated[str, StringConstraints(max_length=900)] = ""
+    model_id: Words = ""
+    name: Words = ""
+    trigger_words: Annotated[tuple[Words, ...], Field(max_length=20)] = ()
+
+    @classmethod
+    def parse(cls, body: bytes) -> Self:
+        """Raises InvalidRequest."""
+        try:
+            return cls.model_validate_json(body)
+        except ValidationError as error:
+            raise invalid_request(error.errors()) from None
 
 
 class QueueAnswer(Answer):

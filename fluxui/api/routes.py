@@ -66,6 +66,16 @@ def upload_route(mebibytes: int) -> type[JsonRoute]:
     return type("UploadRoute", (JsonRoute,), {"limit": mebibytes * 2**20})
 
 
+async def small_body(request: Request) -> bytes:
+    """A body of JSON where files are taken as well."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_JSON:
+            raise _too_large(MAX_JSON)
+    return body
+
+
 def _counted(receive: Receive, limit: int) -> Receive:
     total = 0
 

@@ -6,17 +6,21 @@ It lists and names; it opens no tensors. An id is a name in a listing, never a p
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Protocol
 
-from fluxui.loras.header import SUFFIX
+from fluxui.loras.header import MAX_HEADER, SUFFIX
 from fluxui.request import DEFAULT_WEIGHT, MAX_WEIGHT
 
 MODELS = "models/"
+TRASH = "trash/"
 CARD = "model.json"
 PREVIEW = "preview.webp"
 
@@ -51,7 +55,7 @@ class File:
     modified: datetime
     built_in: bool = False
 
-    @property
+    @cached_property
     def stamp(self) -> str:
         told = f"{self.key}\n{self.size}\n{self.modified.isoformat()}"
         return hashlib.sha256(told.encode()).hexdigest()[:32]
@@ -78,6 +82,22 @@ def files_among(objects: Sequence[Listed]) -> Iterator[File]:
             model_id = str(path.with_suffix(""))
         taken.add(model_id)
         yield File(model_id, found.key, found.size, found.modified)
+
+
+class Head(io.BytesIO):
+    """The first bytes of a file, which hold its header and none of its values."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def read_head(stream: BinaryIO, first: bytes = b"") -> Head:
+    """As much of a file as `header.inspect` needs without its values; `first` was read before."""
+    start = first + stream.read(max(8 - len(first), 0))
+    length = struct.unpack("<Q", start[:8])[0] if len(start) >= 8 else 0
+    # What is no header is told by its first bytes.
+    wanted = 8 + (length if length <= MAX_HEADER else 120)
+    return Head(start + stream.read(max(wanted - len(start), 0)))
 
 
 def beside(file: File, name: str) -> str:

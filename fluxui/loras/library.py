@@ -7,111 +7,206 @@ people wrote about it. Ids are looked up among what was listed, and never become
 from __future__ import annotations
 
 import json
-import re
 import threading
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Protocol
+from typing import Any
 
 from fluxui.errors import (
+    Conflict,
     InvalidRequest,
     LoraMisfit,
-    LoraUnreadable,
+    LoraNotFound,
+    NotFound,
     ObjectNotFound,
     StorageError,
 )
+from fluxui.loras.copies import LIMIT_BYTES, Copies, OnProgress, Source
 from fluxui.loras.families import is_kin
 from fluxui.loras.files import (
     CARD,
     MODELS,
     PREVIEW,
+    TRASH,
     File,
     Shelf,
     beside,
 )
-from fluxui.loras.header import SUFFIX, Fit, Header, inspect, opened, tensors_sha256
+from fluxui.loras.header import SUFFIX, opened
+from fluxui.loras.known import Known
 from fluxui.loras.listing import Listing
-from fluxui.loras.metadata import training, trigger_words
-from fluxui.request import DEFAULT_WEIGHT, MAX_WEIGHT
+from fluxui.loras.lora import Lora, lora_of, new_id
+from fluxui.loras.reading import Base, Reader, Report
+from fluxui.request import MAX_WEIGHT
+
+__all__ = ["BUILT_IN", "PATIENCE", "Library", "Lora"]
 
 BUILT_IN = Path(__file__).parent.parent / "assets" / "loras"
-_CHUNK = 1 << 20
-_SEGMENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
-
-
-class Base(Protocol):
-    """What is needed of a base model."""
-
-    @property
-    def name(self) -> str: ...
-    def targets(self) -> dict[str, tuple[int, ...]]: ...
-
-
-@dataclass(frozen=True)
-class Lora:
-    """One LoRA. `file` is its key in the storage, or its path for one that came with fluxui.
-
-    `size` in bytes. `sha256` is that of its tensors, "" in a listing before it was read once.
-    """
-
-    model_id: str
-    name: str
-    trigger_words: tuple[str, ...]
-    default_weight: float
-    notes: str
-    built_in: bool
-    file: str
-    size: int
-    sha256: str
-    added: datetime
-    fit: Fit
-    training: Mapping[str, str] = field(default_factory=dict)
+MAX_BYTES = 8 * 2**30
+# Seconds that a listing waits for files which were never looked at.
+PATIENCE = 1.0
 
 
 class Library:
-    """Safe to call from any thread. `cache` is a folder for what comes out of a bucket."""
+    """Safe to call from any thread. `cache` is a folder for what comes out of a bucket, of which
+    `limit` bytes are kept; beside it lies what was found out about the files."""
 
-    def __init__(self, shelf: Shelf, cache: Path, base: Base, built_in: Path = BUILT_IN) -> None:
+    def __init__(
+        self,
+        shelf: Shelf,
+        cache: Path,
+        base: Base,
+        built_in: Path = BUILT_IN,
+        limit: int = LIMIT_BYTES,
+    ) -> None:
         self._shelf = shelf
-        self._cache = cache / "loras"
-        self._base = base
-        self._targets = base.targets()
-        self._listing = Listing(shelf, built_in)
-        self._lock = threading.RLock()
-        self._read: dict[str, tuple[Fit, Header]] = {}
-        self._hashes: dict[str, str] = {}
+        known = Known(cache / "loras.jsonl")
+        self.copies = Copies(cache / "loras", limit)
+        self.listing = Listing(shelf, built_in, known)
+        self.reader = Reader(shelf, known, self.copies, base)
+        self._lock = threading.Lock()
+        self._reserved: set[str] = set()
+        self._closing = threading.Event()
+        self._watching: threading.Thread | None = None
+        self._made: dict[str, tuple[object, Lora]] = {}
+        # How many files were not looked at yet when it was listed last.
+        self.left = 0
 
-    def list(self) -> list[Lora]:
+    def watch(self, seconds: float) -> None:
+        """Look every so often for what was dropped into the storage, from now until `close`."""
+        self._watching = threading.Thread(
+            target=self._watch, args=(seconds,), name="fluxui-watch", daemon=True
+        )
+        self._watching.start()
+
+    def _watch(self, seconds: float) -> None:
+        while True:
+            self.listing.refresh()
+            self.list()
+            if self._closing.wait(seconds):
+                return
+
+    def close(self) -> None:
+        self._closing.set()
+        if self._watching:
+            self._watching.join(PATIENCE)
+        self.reader.close()
+
+    # What there is
+
+    def list(self, patience: float | None = PATIENCE) -> list[Lora]:
         """Every LoRA, by name, those that do not fit included; while the bucket is away, those
-        that were listed last."""
-        loras = [lora for file in self._listing.files().values() if (lora := self._seen(file))]
-        shown = [lora for lora in loras if lora.fit.fits or not lora.built_in]
-        return sorted(shown, key=lambda lora: (lora.name.lower(), lora.model_id))
+        that were listed last. What could not be looked at within `patience` seconds is not `seen`.
+        """
+        files = self.listing.files()
+        new = [file for file in files.values() if not self._is_known(file)]
+        if self.left and patience is not None:
+            patience = 0.0  # somebody waited for them before
+        self.left = self.reader.look_at(((one, self._card_of(one)) for one in new), patience)
+        loras = [lora for file in files.values() if (lora := self._listed(file))]
+        return sorted(loras, key=lambda lora: (lora.name.lower(), lora.model_id))
+
+    def _is_known(self, file: File) -> bool:
+        return self.reader.found(file) is not None and self.listing.is_read(file)
+
+    def _card_of(self, file: File) -> Any:
+        return lambda: self.listing.card(file)
+
+    def _listed(self, file: File) -> Lora | None:
+        """None for what is not to be shown: it went meanwhile, or came with us and fits nothing."""
+        if self._is_known(file):
+            lora = self._lora(file)
+            return lora if lora.fit.fits or not lora.built_in else None
+        if not self.left:
+            # One that has to be looked at again and again, as it is still arriving; else it went.
+            with suppress(NotFound, StorageError):
+                return self._lora(file)
+            return None
+        return lora_of(file, None, {})
 
     def get(self, model_id: str) -> Lora:
         """One LoRA with its hash, which may mean to download it.
 
         Raises LoraNotFound, StorageUnavailable.
         """
-        file = self._listing.find(model_id)
+        file = self.listing.find(model_id)
         lora = self._lora(file)
-        return lora if lora.sha256 or not lora.fit.fits else replace(lora, sha256=self._hash(file))
+        if lora.sha256 or not lora.fit.fits:
+            return lora
+        return replace(lora, sha256=self.reader.sha256(file))
+
+    def by_hash(self, sha256: str) -> Lora | None:
+        """The LoRA whose tensors have this hash, under whatever name it goes now; None if there is
+        none among those that are on this machine, or were used on it. Downloads nothing."""
+        files = self.listing.files().values()
+        for known in (self.reader.known_sha256, self.reader.sha256_here):
+            for file in files:
+                if known(file) == sha256:
+                    return self._lora(file)
+        return None
 
     def path(self, model_id: str) -> Path:
-        """A local file with its tensors. Raises LoraNotFound, StorageUnavailable."""
-        return self._local(self._listing.find(model_id))
+        """A local file with its tensors, also of one that was deleted while it was asked for.
+
+        Raises LoraNotFound, StorageUnavailable.
+        """
+        try:
+            return self.reader.path(self.listing.find(model_id))
+        except (LoraNotFound, ObjectNotFound):
+            if file := self._trashed(model_id):
+                return self.reader.path(file)
+            raise
+
+    def is_here(self, model_id: str) -> bool:
+        """Whether it can be used without a download. Raises LoraNotFound."""
+        return self.reader.here(self.listing.find(model_id)) is not None
 
     def preview(self, model_id: str) -> bytes | None:
         """A WebP picture; None if it has none. Raises LoraNotFound."""
-        file = self._listing.find(model_id)
+        file = self.listing.find(model_id)
         if file.built_in:
             picture = Path(file.key).parent / PREVIEW
             return picture.read_bytes() if picture.is_file() else None
-        return self._listing.read(beside(file, PREVIEW))
+        return self.listing.read(beside(file, PREVIEW))
+
+    # Imports
+
+    def source(self, key: str) -> Source:
+        """A file of the bucket that lies anywhere but in the library.
+
+        Raises ObjectNotFound, InvalidRequest, StorageError.
+        """
+        key = key.strip().lstrip("/")
+        if not key.endswith(SUFFIX):
+            raise InvalidRequest("The key should end in .safetensors.")
+        found = None
+        with suppress(ObjectNotFound):  # a key that can't be
+            found = next((one for one in self._shelf.list(key) if one.key == key), None)
+        if found is None:
+            raise ObjectNotFound(key)
+        for file in self.listing.files().values():
+            if file.key == key:
+                raise InvalidRequest(f"{key} is in the library already, as {file.model_id}.")
+        return self.reader.source(File("", key, found.size, found.modified))
+
+    def import_from(
+        self,
+        source: Source,
+        on_progress: OnProgress,
+        model_id: str = "",
+        name: str = "",
+        trigger_words: tuple[str, ...] = (),
+    ) -> Lora:
+        """Fetch a file and keep it in the storage; nothing is fetched that can't be used.
+
+        Raises what `import_file` raises, and what the source does.
+        """
+        self._check_usable(self.reader.check(source), source.size)
+        path = self.reader.fetch(source, on_progress)
+        stem = PurePosixPath(source.name).stem
+        return self._take_in(path, stem, model_id, name, trigger_words, source.origin)
 
     def import_file(
         self, source: Path, model_id: str = "", name: str = "", trigger_words: tuple[str, ...] = ()
@@ -121,17 +216,46 @@ class Library:
         Raises LoraUnreadable for a damaged one, LoraMisfit for another family of models,
         InvalidRequest for an id that is taken or none.
         """
-        with opened(source) as (stream, size):
-            fit, _ = inspect(stream, size, self._targets, self._base.name)
-            stream.seek(0)
-            if not fit.fits and not is_kin(fit.base_family):
-                raise LoraMisfit(fit.verdict)
-            chosen = self._new_id(model_id, source)
-            key = f"{MODELS}{chosen}/{PurePosixPath(chosen).name}{SUFFIX}"
-            self._shelf.put(key, stream.read(), "application/octet-stream")
-        self._listing.forget()
-        words = trigger_words or None
-        return self.update(chosen, name=name or None, trigger_words=words)
+        return self._take_in(source, source.stem, model_id, name, trigger_words, {})
+
+    def _take_in(
+        self,
+        path: Path,
+        stem: str,
+        wanted: str,
+        name: str,
+        words: tuple[str, ...],
+        origin: Mapping[str, str],
+    ) -> Lora:
+        self._check_usable(self.reader.look_into(path), path.stat().st_size)
+        model_id = self._reserve(wanted, stem)
+        try:
+            key = f"{MODELS}{model_id}/{PurePosixPath(model_id).name}{SUFFIX}"
+            with opened(path) as (stream, _):
+                self._shelf.put(key, stream.read(), "application/octet-stream")
+            self.listing.forget()
+            card: dict[str, object] = {"origin": dict(origin)} if origin else {}
+            card |= {"name": name} if name else {}
+            card |= {"trigger_words": list(words)} if words else {}
+            return self._write(model_id, card)
+        finally:
+            self._reserved.discard(model_id)
+
+    def _check_usable(self, report: Report, size: int) -> None:
+        if size > MAX_BYTES:
+            raise LoraMisfit(f"A file of {size / 1e9:.0f} GB is no LoRA.")
+        if not report.fit.fits and not is_kin(report.fit.base_family):
+            raise LoraMisfit(report.fit.verdict)
+
+    def _reserve(self, wanted: str, stem: str) -> str:
+        """An id that nobody else gets while its file is stored."""
+        with self._lock:
+            taken = self.listing.files().keys() | self._reserved
+            model_id = new_id(wanted, stem, taken)
+            self._reserved.add(model_id)
+            return model_id
+
+    # Changes
 
     def update(
         self,
@@ -141,123 +265,93 @@ class Library:
         trigger_words: tuple[str, ...] | None = None,
         default_weight: float | None = None,
         notes: str | None = None,
+        favourite: bool | None = None,
     ) -> Lora:
         """Change what people wrote about it, never the weights. Raises LoraNotFound."""
         if default_weight is not None and not 0 <= default_weight <= MAX_WEIGHT:
             raise InvalidRequest(f"default_weight should be between 0 and {MAX_WEIGHT:g}.")
-        file = self._listing.find(model_id)
         changed = {
             "name": name,
             "trigger_words": trigger_words,
             "default_weight": default_weight,
             "notes": notes,
+            "favourite": favourite,
         }
-        card = self._listing.card(file) | {
-            field: value for field, value in changed.items() if value is not None
-        }
+        return self._write(
+            model_id, {field: value for field, value in changed.items() if value is not None}
+        )
+
+    def _write(self, model_id: str, changed: Mapping[str, object]) -> Lora:
+        file = self.listing.find(model_id)
+        card = {**self.listing.card(file), **changed}
         text = json.dumps(card, indent=1, ensure_ascii=False)
         self._shelf.put(beside(file, CARD), text.encode(), "application/json")
-        self._listing.forget()
+        self.listing.wrote(file, json.loads(text))
+        self._made.pop(model_id, None)
         return self.get(model_id)
 
     def delete(self, model_id: str) -> None:
-        """Remove the file, its card and its preview. Raises LoraNotFound, InvalidRequest."""
-        file = self._listing.find(model_id)
+        """Move the file, its card and its preview to the trash. Raises LoraNotFound,
+        InvalidRequest."""
+        file = self.listing.find(model_id)
         if file.built_in:
             raise InvalidRequest(f"{model_id} came with fluxui and can't be deleted.")
-        for key in (file.key, beside(file, CARD), beside(file, PREVIEW)):
+        keys = [key for key in self._keys(file) if self._copied(key, f"{TRASH}{key}")]
+        for key in keys:
             self._shelf.delete(key)
-        self._listing.forget()
+        self.listing.forget()
 
-    def _new_id(self, wanted: str, source: Path) -> str:
-        taken = self._listing.files()
-        if not wanted:
-            slug = re.sub(r"[^a-z0-9._-]+", "-", source.stem.lower()).strip("-._")[:72] or "lora"
-            names = (slug, *(f"{slug}-{count}" for count in range(2, 1000)))
-            return next(name for name in names if name not in taken)
-        if not all(_SEGMENT.fullmatch(part) for part in wanted.split("/")):
-            raise InvalidRequest(
-                "model_id should be made of a-z, 0-9, dots, dashes and underscores."
-            )
-        if wanted in taken:
-            raise InvalidRequest(f"There is a LoRA {wanted!r} already.")
-        return wanted
+    def restore(self, model_id: str) -> Lora:
+        """Bring it back out of the trash. Raises LoraNotFound, Conflict where the name is taken."""
+        if model_id in self.listing.files():
+            raise Conflict(f"There is a LoRA {model_id!r} already.", "Rename or delete it first.")
+        file = self._trashed(model_id)
+        if file is None:
+            raise LoraNotFound(model_id)
+        own = replace(file, key=file.key.removeprefix(TRASH))
+        keys = [key for key in self._keys(own) if self._copied(f"{TRASH}{key}", key)]
+        for key in keys:
+            self._shelf.delete(f"{TRASH}{key}")
+        self.listing.forget()
+        return self.get(model_id)
+
+    def _trashed(self, model_id: str) -> File | None:
+        """The file of a LoRA that was deleted under this id."""
+        own = f"{TRASH}{MODELS}{model_id}"
+        with suppress(StorageError):
+            for one in self._shelf.list(f"{TRASH}{MODELS}"):
+                folder, _, name = one.key.rpartition("/")
+                if one.key == own + SUFFIX or (folder == own and name.endswith(SUFFIX)):
+                    return File(model_id, one.key, one.size, one.modified)
+        return None
+
+    def _keys(self, file: File) -> tuple[str, ...]:
+        return file.key, beside(file, CARD), beside(file, PREVIEW)
+
+    def _copied(self, key: str, target: str) -> bool:
+        """False if there was nothing to copy."""
+        try:
+            with self._shelf.open(key) as stream:
+                self._shelf.put(target, stream.read(), _kind(key))
+        except ObjectNotFound:
+            return False
+        return True
 
     # What is known of one
 
-    def _seen(self, file: File) -> Lora | None:
-        """None for a file that went since it was listed, or that was never read and can't be."""
-        try:
-            return self._lora(file)
-        except (ObjectNotFound, StorageError):
-            return None
-
     def _lora(self, file: File) -> Lora:
-        fit, header = self._inspected(file)
-        card = self._listing.card(file)
-        words = card.get("trigger_words")
-        return Lora(
-            model_id=file.model_id,
-            name=str(card.get("name") or file.model_id),
-            trigger_words=trigger_words(header.metadata) if words is None else tuple(words),
-            default_weight=float(card.get("default_weight", DEFAULT_WEIGHT)),
-            notes=str(card.get("notes", "")),
-            built_in=file.built_in,
-            file=file.key,
-            size=file.size,
-            sha256=self._hashes.get(file.stamp, ""),
-            added=file.modified,
-            fit=fit,
-            training=training(header.metadata),
-        )
+        """Made once, and again when something about it is another."""
+        known, preview = self.reader.known_sha256(file), self.listing.preview(file)
+        seen = file, self.listing.written(file), known, preview
+        kept = self._made.get(file.model_id)
+        if kept and kept[0] == seen:
+            return kept[1]
+        lora = lora_of(file, self.reader.report(file), self.listing.card(file), known, preview)
+        if self._is_known(file):
+            self._made[file.model_id] = seen, lora
+        return lora
 
-    def _inspected(self, file: File) -> tuple[Fit, Header]:
-        with self._lock:
-            if file.stamp not in self._read:
-                with self._opened(file) as stream:
-                    self._read[file.stamp] = self._report(stream, file.size)
-            return self._read[file.stamp]
 
-    def _report(self, stream: BinaryIO, size: int) -> tuple[Fit, Header]:
-        try:
-            return inspect(stream, size, self._targets, self._base.name)
-        except LoraUnreadable as error:
-            fit = Fit("unreadable", 0, None, "unknown", 0, 0, fits=False, verdict=error.message)
-            return fit, Header({}, {}, 0)
-
-    # Its bytes
-
-    @contextmanager
-    def _opened(self, file: File) -> Iterator[BinaryIO]:
-        if file.built_in:
-            with Path(file.key).open("rb") as stream:
-                yield stream
-        else:
-            with self._shelf.open(file.key) as stream:
-                yield stream
-
-    def _hash(self, file: File) -> str:
-        if file.stamp not in self._hashes:
-            self._hashes[file.stamp] = tensors_sha256(self._local(file))
-        return self._hashes[file.stamp]
-
-    def _local(self, file: File) -> Path:
-        if file.built_in:
-            return Path(file.key)
-        copy = self._cache / f"{file.stamp}{SUFFIX}"
-        if copy.is_file():
-            return copy
-        with self._opened(file) as stream:
-            own = getattr(stream, "name", None)
-            if isinstance(own, str) and Path(own).is_file():
-                return Path(own)  # the storage is a folder of this machine
-            return self._downloaded(stream, copy)
-
-    def _downloaded(self, stream: BinaryIO, copy: Path) -> Path:
-        """Whole, or not there."""
-        self._cache.mkdir(parents=True, exist_ok=True)
-        draft = self._cache / f"{uuid.uuid4().hex}.part"
-        with draft.open("wb") as file:
-            while chunk := stream.read(_CHUNK):
-                file.write(chunk)
-        return draft.replace(copy)
+def _kind(key: str) -> str:
+    kinds = {".json": "application/json", ".webp": "image/webp"}
+    return kinds.get(PurePosixPath(key).suffix, "application/octet-stream")

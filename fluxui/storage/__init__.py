@@ -41,7 +41,7 @@ class Storage(Protocol):
         """Store, or replace, all of it or nothing."""
 
     def open(self, key: str) -> BinaryIO:
-        """A stream of the object, to be closed by the caller."""
+        """A stream that can seek, to be closed by the caller; what is not read hardly travels."""
 
     def url(self, key: str, seconds: int = 3600) -> str | None:
         """A URL that a browser opens without us, valid at most an hour; None if there is none."""

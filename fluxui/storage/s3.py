@@ -13,6 +13,7 @@ import uuid
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pydantic import SecretStr
@@ -27,9 +28,10 @@ from fluxui.errors import (
 )
 from fluxui.settings import Settings
 from fluxui.storage import StoredObject, check_key
+from fluxui.storage.ranged import Piece, RangedStream
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+    from botocore.exceptions import ClientError
     from mypy_boto3_s3 import S3Client
 
 MAX_URL_SECONDS = 3600
@@ -61,6 +63,8 @@ _REFUSALS: dict[str, tuple[str, str]] = {
 }
 _FULL = frozenset({"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "507"})
 _ABSENT = frozenset({"NoSuchKey", "404"})
+_BEYOND = frozenset({"InvalidRange", "416"})
+_CHANGED = frozenset({"PreconditionFailed", "412"})
 
 
 class S3Storage:
@@ -88,9 +92,22 @@ class S3Storage:
             )
 
     def open(self, key: str) -> BinaryIO:
+        return io.BufferedReader(RangedStream(partial(self._piece, key)))
+
+    def _piece(self, key: str, start: int, end: int | None, tag: str) -> Piece:
+        last = "" if end is None else end - 1
+        asked: Any = {"IfMatch": tag} if tag else {}
         with _explained(key):
-            answer = self._client.get_object(Bucket=self._bucket, Key=self._full(key))
-        return io.BufferedReader(_Body(answer["Body"]))
+            try:
+                answer = self._client.get_object(
+                    Bucket=self._bucket, Key=self._full(key), Range=f"bytes={start}-{last}", **asked
+                )
+            except self._client.exceptions.ClientError as error:
+                if _code(error) not in _BEYOND:
+                    raise
+                return Piece(io.BytesIO(), 0, "")  # it is there, and has no first byte
+        size = answer.get("ContentRange", "").rpartition("/")[2] or answer["ContentLength"]
+        return Piece(_Body(answer["Body"]), int(size), answer["ETag"])
 
     def url(self, key: str, seconds: int = MAX_URL_SECONDS) -> str | None:
         with _explained():
@@ -147,25 +164,19 @@ class S3Storage:
         self._seen = True
 
 
-class _Body(io.RawIOBase):
-    """The stream of an object; what goes wrong while reading is explained too."""
+class _Body:
+    """What goes wrong while reading is explained too."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        view = memoryview(buffer)
+    def read(self, size: int, /) -> bytes:
         with _explained():
-            data = self._stream.read(len(view))
-        view[: len(data)] = data
-        return len(data)
+            data: bytes = self._stream.read(size)
+        return data
 
     def close(self) -> None:
         self._stream.close()
-        super().close()
 
 
 def _connect(settings: Settings) -> S3Client:
@@ -220,14 +231,20 @@ def _explained(key: str = "") -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise _refusal(str(error.response.get("Error", {}).get("Code", "")), key) from error
+        raise _refusal(_code(error), key) from error
     except BotoCoreError as error:
         raise _silence(error) from error
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def _refusal(code: str, key: str) -> StorageError | ObjectNotFound:
     if key and code in _ABSENT:
         return ObjectNotFound(key)
+    if key and code in _CHANGED:
+        return StorageUnavailable("It was replaced while it was read.", "Try again.")
     if code in _FULL:
         return StorageFull("The bucket is full.")
     if code in _REFUSALS:

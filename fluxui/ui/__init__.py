@@ -83,6 +83,7 @@ class Page:
         self._refresh(self.loras_tab, self.loras.refresh, self.loras.outputs)
         self.system_tab.select(self.system.refresh, None, self.system.outputs, **QUIET)
         self.frame.tabs.select(self.system.wake, None, self.system.timer, **QUIET)
+        self.frame.tabs.select(self.loras.wake, None, self.loras.timer, **QUIET)
         outputs = [*self.generate.outputs, self.frame.head]
         left = [self.frame.desk, self.frame.job, self.frame.kept]
         loaded = blocks.load(self.boot, left, outputs, **QUIET)

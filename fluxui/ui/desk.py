@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from fluxui.collection import Sort
 from fluxui.history import Query
+from fluxui.loras.copies import Source
 from fluxui.request import MAX_LORAS
 from fluxui.ui.as_code import DEFAULT_ADDRESS
 
@@ -38,7 +40,7 @@ class Desk:
     `twin` is the generation that `shown` is compared with, or "", and `verifying` says that it is
     the same picture painted again. `watcher` counts up with each
     watcher that starts, so that an older one stops. `address` is where the browser sees us, and
-    `ready` says that the page has booted.
+    `ready` says that the page has booted. `source` is the LoRA whose fit was checked.
     """
 
     ready: bool = False
@@ -55,6 +57,11 @@ class Desk:
     gallery: GalleryDesk = field(default_factory=GalleryDesk)
     lora: str = ""
     lora_words: str = ""
+    lora_sort: Sort = "used"
+    lora_favourites: bool = False
+    lora_start: int = 0
+    importing: bool = False
+    source: Source | None = None
 
     @property
     def active(self) -> str:

@@ -176,12 +176,12 @@ class Endpoints:
     def list_models(self) -> Loras:
         """Every LoRA, with its fit report."""
         with _said():
-            return [_model(lora) for lora in self.studio.loras()]
+            return [_model(lora) for lora in self.studio.collection.all()]
 
     def get_model(self, model_id: str) -> dict[str, Any]:
         """One LoRA, with its fit report."""
         with _said():
-            return _model(self.studio.lora(model_id))
+            return _model(self.studio.collection.get(model_id))
 
     def delete_model(self, model_id: str) -> dict[str, Any]:
         """Delete a LoRA. Pictures that were painted with it stay; `images` counts them."""
@@ -189,7 +189,7 @@ class Endpoints:
             return {
                 "model_id": model_id,
                 "deleted": True,
-                "images": self.studio.delete_lora(model_id),
+                "images": self.studio.collection.delete(model_id),
             }
 
     def _stop(self, job_id: str) -> None:

@@ -247,7 +247,7 @@ class Form:
             if not model_id:
                 continue
             lora = known[model_id]
-            updates[chip.head] = chip_head(lora, self.studio.lora_preview(model_id))
+            updates[chip.head] = chip_head(lora, self.studio.collection.preview(model_id))
             slider: dict[str, Any] = {"label": f"Weight of {lora.name}"}
             if model_id in weights:
                 slider["value"] = weights[model_id]
@@ -258,11 +258,11 @@ class Form:
 
     def known(self) -> dict[str, Lora]:
         """The LoRAs by id, from the listing: to ask for one alone may mean to download it."""
-        return {lora.model_id: lora for lora in self.studio.loras()}
+        return {lora.model_id: lora for lora in self.studio.collection.all()}
 
     def choices(self) -> list[tuple[str, str]]:
         """Every LoRA that fits, None first."""
-        fitting = [lora for lora in self.studio.loras() if lora.fit.fits]
+        fitting = [lora for lora in self.studio.collection.all() if lora.fit.fits]
         return [("None", NONE), *((choice_words(lora), lora.model_id) for lora in fitting)]
 
     def shape_of(self, width: int | None, height: int | None) -> str | None:

@@ -306,7 +306,7 @@ class Gallery:
 
     def _loras(self) -> list[tuple[str, str]]:
         """By what they are, so that one is found under its former names too."""
-        known = ((one.name, one.sha256 or one.model_id) for one in self.studio.loras())
+        known = ((one.name, one.sha256 or one.model_id) for one in self.studio.collection.all())
         return [("Any LoRA", ""), *known]
 
     def _sizes(self) -> list[tuple[str, str]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from fluxui.collection import PAGE, Sort
 from fluxui.errors import FluxuiError, LoraNotFound
 from fluxui.history import Query
 from fluxui.loras.library import Lora
@@ -15,12 +16,16 @@ from fluxui.request import DEFAULT_WEIGHT, MAX_WEIGHT
 from fluxui.studio import Studio
 from fluxui.ui import html, stage
 from fluxui.ui.desk import Desk
-from fluxui.ui.events import QUIET, Changes
-from fluxui.ui.form import WEIGHT_STEP, lora_picture
+from fluxui.ui.events import QUIET, WATCHING, Changes
+from fluxui.ui.form import WEIGHT_STEP
 from fluxui.ui.generate import Generate
-from fluxui.ui.html import button, esc
+from fluxui.ui.html import button
+from fluxui.ui.lora_cards import cards, fit_report, made, nav, toolbar, watching
+from fluxui.ui.lora_import import ImportPanel
 
 PAINTED_WITH = 8
+WATCH_SECONDS = 5
+SORTS = [("Last used", "used"), ("Name", "name"), ("Newest", "added")]
 
 
 class Loras:
@@ -38,17 +43,30 @@ class Loras:
                     min_width=200,
                     elem_id="l-search",
                 )
-                self.upload = gr.UploadButton(
-                    "Import a .safetensors",
-                    file_types=[".safetensors"],
+                self.sort = gr.Dropdown(
+                    SORTS,
+                    value="used",
+                    label="Sort",
+                    filterable=False,
+                    interactive=True,
+                    scale=1,
+                    min_width=150,
+                    elem_id="l-sort",
+                )
+                self.open_panel = gr.Button(
+                    "Import LoRA",
                     variant="primary",
                     size="lg",
                     scale=0,
-                    min_width=210,
+                    min_width=150,
                     elem_id="l-import",
                 )
+            self.panel = ImportPanel(studio)
+            self.watch = self._html("l-watch")
             self.notice = self._html("l-notice")
+            self.bar = self._html("l-bar")
             self.cards = self._html("l-cards")
+        self.timer = gr.Timer(WATCH_SECONDS, active=False)
         with gr.Column(elem_id="l-detail", min_width=0, visible=False) as self.detail:
             self.nav = self._html("l-nav")
             with gr.Row(elem_id="l-columns", equal_height=False):
@@ -87,8 +105,13 @@ class Loras:
         return [
             self.list,
             self.detail,
+            self.timer,
+            self.watch,
             self.notice,
+            self.bar,
             self.cards,
+            self.panel.column,
+            self.panel.result,
             self.nav,
             self.fit,
             self.made,
@@ -104,9 +127,16 @@ class Loras:
             trigger_mode="always_last",
             **QUIET,
         )
-        self.upload.upload(self.take_in, [self.desk, self.upload], self.outputs, **QUIET)
+        self.sort.input(self.arrange, [self.desk, self.sort], self.outputs, **QUIET)
+        self.timer.tick(self.look, self.desk, [self.watch, self.bar, self.cards], **QUIET)
+        self.open_panel.click(self.panel.toggle, self.desk, self.panel.column, **QUIET)
+        self.panel.wire(self.desk)
+        self.panel.upload.upload(
+            self.take_in, [self.desk, self.panel.upload], self.outputs, **QUIET
+        )
+        self.panel.result.act(self.bring, self.desk, self.outputs, **WATCHING)
         everything = list(dict.fromkeys([*self.generate.outputs, *self.outputs]))
-        for part in (self.notice, self.cards, self.nav, self.made):
+        for part in (self.notice, self.bar, self.cards, self.nav, self.made):
             part.act(self.act, self.desk, everything, **QUIET)
         fields = [self.desk, self.name, self.trigger, self.weight]
         saved = [self.nav, self.generate.frame.toast]
@@ -122,23 +152,45 @@ class Loras:
     # Handlers
 
     def refresh(self, desk: Desk) -> Changes:
-        """The tab was opened."""
-        return self._show(desk)
+        """The tab was opened, by a click or by the page's address."""
+        return self._show(desk) | {self.timer: gr.Timer(active=True)}
+
+    def wake(self, event: gr.SelectData) -> Any:
+        """The timer runs only while this tab is the open one."""
+        return gr.Timer(active=event.value == "LoRAs")
+
+    def look(self, desk: Desk) -> Changes:
+        """Time has passed: what was dropped into the storage shows up by itself."""
+        return {} if desk.lora else self._cards(desk)
 
     def filter(self, desk: Desk, words: str) -> Changes:
-        desk.lora_words, desk.lora = words.strip(), ""
+        desk.lora_words, desk.lora, desk.lora_start = words.strip(), "", 0
+        return self._show(desk)
+
+    def arrange(self, desk: Desk, sort: Sort) -> Changes:
+        desk.lora_sort, desk.lora_start = sort, 0
         return self._show(desk)
 
     def take_in(self, desk: Desk, uploaded: str) -> Changes:
         """A file was uploaded: check it, keep it, and open it."""
         source = Path(uploaded)
         try:
-            desk.lora = self.studio.import_lora(source).model_id
+            desk.lora = self.studio.collection.add(source).model_id
         except FluxuiError as error:
             return self._show(desk, html.error_notice(error))
         finally:
             source.unlink()  # the library has its own copy, and Gradio's cache would keep this one
-        return self._show(desk)
+        return self._show(desk) | self.panel.closed(desk)
+
+    def bring(self, desk: Desk) -> Iterator[Changes]:
+        """Import what was checked. It goes on if the page is closed meanwhile."""
+        try:
+            for words in self.panel.fetch(desk):
+                yield {self.panel.result: words}
+        except FluxuiError as error:
+            yield {self.panel.result: html.error_notice(error)}
+            return
+        yield self._show(desk) | self.panel.closed(desk)
 
     def act(self, desk: Desk, event: gr.EventData) -> Changes:
         """A button of the cards or of the detail."""
@@ -147,8 +199,12 @@ class Loras:
             "lora": self._open,
             "back": self._back,
             "with": self._generate_with,
-            "ask": self._ask,
+            "star": self._star,
+            "favourites": self._favourites,
+            "earlier": lambda desk, data: self._turn(desk, -PAGE),
+            "later": lambda desk, data: self._turn(desk, PAGE),
             "remove": self._remove,
+            "undo": self._undo,
             "open": self._open_picture,
         }
         try:
@@ -172,18 +228,32 @@ class Loras:
     def _open_picture(self, desk: Desk, data: dict[str, str]) -> Changes:
         return self.generate.acts.open(desk, data) | self.generate.frame.go_to("generate")
 
-    def _ask(self, desk: Desk, data: dict[str, str]) -> Changes:
-        """A LoRA has no trash to come back from, so this one delete asks first."""
-        return {self.nav: nav(self._listed(data["id"]), sure=True)}
+    def _star(self, desk: Desk, data: dict[str, str]) -> Changes:
+        lora = self._listed(data["id"])
+        lora = self.studio.collection.update(lora.model_id, favourite=not lora.favourite)
+        return {self.nav: self._nav(lora)}
+
+    def _favourites(self, desk: Desk, data: dict[str, str]) -> Changes:
+        desk.lora_favourites, desk.lora_start = not desk.lora_favourites, 0
+        return self._show(desk)
+
+    def _turn(self, desk: Desk, by: int) -> Changes:
+        desk.lora_start = max(0, desk.lora_start + by)
+        return self._show(desk)
 
     def _remove(self, desk: Desk, data: dict[str, str]) -> Changes:
         name = self._listed(data["id"]).name
-        pictures = self.studio.delete_lora(data["id"])
+        pictures = self.studio.collection.delete(data["id"])
         desk.lora = ""
         desk.loras = ["" if one == data["id"] else one for one in desk.loras]
-        stay = f"Its {html.counted(pictures, 'picture')} stay." if pictures else ""
-        words = html.notice(f"{name} was deleted.", stay)
+        stay = "Its pictures stay." if pictures > 1 else "Its picture stays."
+        undo = button("undo", "Undo", kind="accent", id=data["id"])
+        words = html.notice(f"{name} moved to the trash.", stay if pictures else "", undo)
         return self._show(desk, words) | self.generate.form.lay(desk, {})
+
+    def _undo(self, desk: Desk, data: dict[str, str]) -> Changes:
+        self.studio.collection.restore(data["id"])
+        return self._show(desk)
 
     def save(self, desk: Desk, name: str, words: str, weight: float) -> Changes:
         """Keep what was typed, if it is something new."""
@@ -191,14 +261,14 @@ class Loras:
         trigger = tuple(word.strip() for word in words.split(",") if word.strip())
         said = (name.strip() or lora.name, trigger, float(weight))
         if said == (lora.name, lora.trigger_words, lora.default_weight):
-            return {self.nav: nav(lora)}
+            return {self.nav: self._nav(lora)}
         try:
-            lora = self.studio.update_lora(
+            lora = self.studio.collection.update(
                 lora.model_id, name=said[0], trigger_words=trigger, default_weight=said[2]
             )
         except FluxuiError as error:
-            return {self.nav: nav(lora) + html.error_notice(error)}
-        return {self.nav: nav(lora)} | self.generate.frame.say(desk, "Saved")
+            return {self.nav: self._nav(lora) + html.error_notice(error)}
+        return {self.nav: self._nav(lora)} | self.generate.frame.say(desk, "Saved")
 
     # What is shown
 
@@ -208,13 +278,29 @@ class Loras:
                 return self._detail(desk)
             except LoraNotFound as error:
                 desk.lora, notice = "", html.error_notice(error)
-        found = [one for one in self.studio.loras() if _matches(one, desk.lora_words)]
         return {
             self.list: gr.update(visible=True),
             self.detail: gr.update(visible=False),
             self.notice: notice,
-            self.cards: self._cards(found, desk.lora_words),
+            **self._cards(desk),
         }
+
+    def _cards(self, desk: Desk) -> Changes:
+        page = self.studio.collection.page(
+            desk.lora_words, desk.lora_sort, desk.lora_favourites, desk.lora_start
+        )
+        desk.lora_start = page.start
+        settings = self.studio.settings
+        bucket = settings.s3_bucket_name
+        place = f"{bucket}/{settings.s3_prefix}models/" if bucket else "models/ in the data folder"
+        return {
+            self.watch: watching(page, place, settings.lora_watch > 0),
+            self.bar: toolbar(page, desk.lora_favourites),
+            self.cards: cards(page, desk.lora_words, desk.lora_favourites),
+        }
+
+    def _nav(self, lora: Lora) -> str:
+        return nav(lora, self.studio.collection.uses(lora.model_id))
 
     def _listed(self, model_id: str) -> Lora:
         """From the listing, which downloads nothing. Raises LoraNotFound."""
@@ -222,110 +308,16 @@ class Loras:
             return lora
         raise LoraNotFound(model_id)
 
-    def _cards(self, found: list[Lora], words: str) -> str:
-        if found:
-            cards = "".join(card(one, self.studio.lora_preview(one.model_id)) for one in found)
-            count = html.counted(len(found), "LoRA")
-            return f'<p class="fx-sub fx-toolbar">{count}</p><div class="fx-loras">{cards}</div>'
-        if words:
-            return html.empty(f"No LoRA matches “{words}”.", "")
-        return html.empty("No LoRAs yet.", "Import a .safetensors file to paint in its style.")
-
     def _detail(self, desk: Desk) -> Changes:
         lora = self._listed(desk.lora)
         pictures = self.studio.pictures.gallery(Query(model_id=lora.model_id))
         return {
             self.list: gr.update(visible="hidden"),
             self.detail: gr.update(visible=True),
-            self.nav: nav(lora),
+            self.nav: self._nav(lora),
             self.fit: fit_report(lora, self.studio.base_model.name),
             self.made: made(lora, [*map(stage.thumb, pictures.cards[:PAINTED_WITH])]),
             self.name: lora.name,
             self.trigger: ", ".join(lora.trigger_words),
             self.weight: lora.default_weight,
         }
-
-
-def _matches(lora: Lora, words: str) -> bool:
-    said = " ".join((lora.name, lora.model_id, *lora.trigger_words)).lower()
-    return all(word in said for word in words.lower().split())
-
-
-def verdict_pill(lora: Lora) -> str:
-    return html.pill("ready", "ok") if lora.fit.fits else html.pill("does not fit", "bad")
-
-
-def card(lora: Lora, preview: bytes | None) -> str:
-    """One LoRA; the whole card is one button."""
-    words = ", ".join(lora.trigger_words) or "no trigger words"
-    rank = f"rank {lora.fit.rank}" if lora.fit.rank else ""
-    family = lora.fit.base_family
-    tags = [family, rank, f"weight {lora.default_weight:g}"]
-    return (
-        f'<button type="button" class="fx-card" data-act="lora" data-id="{esc(lora.model_id)}">'
-        f'<span class="fx-card-picture">{lora_picture(lora, preview)}{verdict_pill(lora)}</span>'
-        f'<span class="fx-card-words"><span class="fx-row fx-spread"><b>{esc(lora.name)}</b>'
-        f'<span class="fx-sub fx-end">{html.file_size(lora.size)}</span></span>'
-        f'<span class="fx-sub">{esc(words)}</span>'
-        f'<span class="fx-row fx-wrap">{"".join(map(html.tag, filter(None, tags)))}</span></span>'
-        "</button>"
-    )
-
-
-def nav(lora: Lora, sure: bool = False) -> str:
-    """The row above the detail; with `sure` it asks whether to delete."""
-    back = button("back", "← All LoRAs")
-    return (
-        f'<div class="fx-row fx-spread fx-toolbar"><div class="fx-row">{back}'
-        f'<h2 class="fx-h">{esc(lora.name)}</h2></div>'
-        f'<div class="fx-row fx-wrap">{_asking(lora) if sure else _choices(lora)}</div></div>'
-    )
-
-
-def _choices(lora: Lora) -> str:
-    use = button("with", "Generate with this", kind="accent", id=lora.model_id)
-    remove = "" if lora.built_in else button("ask", "Delete", kind="danger", id=lora.model_id)
-    return (use if lora.fit.fits else "") + remove
-
-
-def _asking(lora: Lora) -> str:
-    words = '<span class="fx-sub" role="status">It can’t be brought back. Pictures stay.</span>'
-    keep = button("lora", "Keep it", id=lora.model_id)
-    return words + keep + button("remove", "Delete for good", kind="danger", id=lora.model_id)
-
-
-def fit_report(lora: Lora, base_name: str) -> str:
-    """The verdict first, then what it rests on."""
-    fit = lora.fit
-    tone = "ok" if fit.fits else "bad"
-    rows = [
-        ("Model id", f"<code>{esc(lora.model_id)}</code>"),
-        ("Format", esc(fit.format)),
-        ("Trained for", esc(fit.base_family)),
-        ("Rank · alpha", f"{esc(fit.rank or '–')} · {esc(fit.alpha or 'as rank')}"),
-        ("Layers", f"{fit.layers} of {fit.layers_total} match {esc(base_name)}"),
-        ("Size", html.file_size(lora.size)),
-        ("Added", "comes with fluxui" if lora.built_in else esc(html.moment(lora.added))),
-    ]
-    if lora.sha256:
-        rows.append(
-            ("SHA-256", f'<code title="{esc(lora.sha256)}">{esc(lora.sha256[:16])}…</code>')
-        )
-    rows += [(name.capitalize(), esc(value)) for name, value in lora.training.items()]
-    if lora.notes:
-        rows.append(("Notes", esc(lora.notes)))
-    return (
-        f'<div class="fx-card-panel"><h3 class="fx-h">Fit report</h3><p class="fx-row">'
-        f"{html.dot(tone)}<b>{esc(fit.verdict)}</b></p>{html.facts(rows)}</div>"
-    )
-
-
-def made(lora: Lora, thumbs: list[str]) -> str:
-    """Pictures painted with it, newest first."""
-    title = '<h3 class="fx-h">Painted with it</h3>'
-    if thumbs:
-        return f'{title}<div class="fx-made">{"".join(thumbs)}</div>'
-    words = "Pictures that use this LoRA show up here."
-    if not lora.fit.fits:
-        words = "It does not fit this base model, so nothing can be painted with it."
-    return f'{title}<p class="fx-sub">{words}</p>'

@@ -50,7 +50,7 @@ def test_parameters_are_complete(client: TestClient) -> None:
 def test_the_request_of_users_scripts(
     client: TestClient, studio: Studio, lora_bytes: bytes, tmp_path: Path
 ) -> None:
-    studio.import_lora(write(tmp_path, lora_bytes), model_id="me/dog")
+    studio.collection.add(write(tmp_path, lora_bytes), model_id="me/dog")
     body = {
         "prompt": "a dog",
         "model_id": "me/dog",

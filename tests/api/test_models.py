@@ -8,6 +8,7 @@ from fastapi.testclient import TestClient
 from fluxui.api import build_api
 from fluxui.gate import Gate
 from fluxui.studio import Studio
+from tests.loras.fake_hub import COMMIT, serving_hub
 
 
 def upload(client: TestClient, data: bytes, file_name: str = "dog.safetensors", **form: str) -> Any:
@@ -117,3 +118,58 @@ def test_preview(client: TestClient, studio: Studio, lora_bytes: bytes) -> None:
     upload(client, lora_bytes, model_id="me/cat")  # a change, so that the list is read again
     answer = client.get(url)
     assert (answer.content, answer.headers["content-type"]) == (b"RIFF", "image/webp")
+
+
+def test_import_from_the_hub_and_from_the_bucket(
+    client: TestClient, studio: Studio, lora_bytes: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving_hub(monkeypatch) as hub:
+        hub.files["name.safetensors"] = lora_bytes
+        said = {"repo_id": "owner/name", "model_id": "me/cat", "trigger_words": ["cat"]}
+        answer = client.post("/api/models/", json=said)
+    assert answer.status_code == 201, answer.text
+    told = answer.json()
+    assert (told["model_id"], told["trigger_words"]) == ("me/cat", ["cat"])
+    assert told["origin"]["revision"] == COMMIT
+    folder = studio.settings.data_dir / "runs"
+    folder.mkdir()
+    (folder / "step 100.safetensors").write_bytes(lora_bytes)
+    answer = client.post("/api/models/", json={"key": "runs/step 100.safetensors"})
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["origin"] == {"key": "runs/step 100.safetensors"}
+    assert imported(client) == ["me/cat", "step-100"]
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "words"),
+    [
+        ({}, 422, "either repo_id or key"),
+        ({"repo_id": "a/b", "key": "c"}, 422, "either repo_id or key"),
+        ({"repo_id": "http://10.0.0.1/x"}, 422, "not the name of a repository"),
+        ({"repo_id": "a/b", "url": "http://10.0.0.1"}, 422, "url"),
+        ({"key": "runs/x.bin"}, 422, "should end in .safetensors"),
+        ({"key": "../../etc/x.safetensors"}, 404, "nothing under '../../etc/x.safetensors'"),
+        ({"key": "runs/none.safetensors"}, 404, "holds nothing"),
+        ({"key": "models/me/dog/dog.safetensors"}, 422, "is in the library already, as me/dog"),
+    ],
+)
+def test_what_can_not_be_imported(
+    client: TestClient, lora_bytes: bytes, said: dict[str, str], status: int, words: str
+) -> None:
+    upload(client, lora_bytes, model_id="me/dog")
+    answer = client.post("/api/models/", json=said)
+    assert (answer.status_code, imported(client)) == (status, ["me/dog"])
+    assert words in answer.json()["message"]
+
+
+def test_json_is_small(client: TestClient) -> None:
+    answer = client.post("/api/models/", json={"key": "x" * 2**20})
+    assert answer.json()["code"] == "too_large"
+
+
+def test_deleting_is_undone(client: TestClient, lora_bytes: bytes) -> None:
+    told = upload(client, lora_bytes, model_id="me/dog").json()
+    client.delete("/api/models/me/dog")
+    assert client.post("/api/models/me/dog/restore").json()["sha256"] == told["sha256"]
+    assert client.post("/api/models/me/dog/restore").json()["code"] == "conflict"
+    assert client.post("/api/models/me/cat/restore").json()["code"] == "lora_not_found"

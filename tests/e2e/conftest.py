@@ -49,7 +49,7 @@ def shared_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     with serving(Settings(data_dir=folder / "fluxui", base_model="tiny")) as app:
         data = make_lora("transformer_blocks.0.attn.to_q", _shape(app.studio))
         file = write(folder, data, "dot-art.safetensors")
-        app.studio.import_lora(file, name="Dot art", trigger_words=("dot art",))
+        app.studio.collection.add(file, name="Dot art", trigger_words=("dot art",))
         yield app
 
 

@@ -324,12 +324,12 @@ def test_a_link_wins_over_what_was_typed(open_page: OpenPage, app: App) -> None:
 def test_a_lora_that_is_gone_meanwhile_is_said(
     open_page: OpenPage, app: App, lora_path: Path
 ) -> None:
-    lora = app.studio.import_lora(lora_path, name="Ink line")
+    lora = app.studio.collection.add(lora_path, name="Ink line")
     page = open_page()
     page.get_by_label("Prompt", exact=True).fill("a boat")
     add_lora(page, "Ink line")
     expect(page.locator("#lora-1")).to_be_visible()
-    app.studio.delete_lora(lora.model_id)
+    app.studio.collection.delete(lora.model_id)
     page.reload()
     expect(page.locator("#stage")).to_contain_text("Your form is back. Now without ink-line")
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("a boat")

@@ -60,7 +60,7 @@ def test_dark_is_dark_and_light_is_light(open_page: OpenPage) -> None:
 
 def test_what_people_type_stays_text(open_page: OpenPage, app: App, lora_path: Path) -> None:
     """Markup, template strings and handlebars, on every surface. `open_page` fails on a dialog."""
-    lora = app.studio.import_lora(lora_path, name=NASTY[:100], trigger_words=(NASTY[:100],))
+    lora = app.studio.collection.add(lora_path, name=NASTY[:100], trigger_words=(NASTY[:100],))
     try:
         paint_directly(app.studio, NASTY, model_id=lora.model_id)
         page = open_page()
@@ -83,7 +83,7 @@ def test_what_people_type_stays_text(open_page: OpenPage, app: App, lora_path: P
         expect(page.locator("#l-nav")).to_contain_text("<img src=x")
         assert page.locator("img[src=x]").count() == 0
     finally:
-        app.studio.delete_lora(lora.model_id)
+        app.studio.collection.delete(lora.model_id)
 
 
 def test_keyboard_reaches_every_part(open_page: OpenPage) -> None:

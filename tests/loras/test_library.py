@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import BinaryIO
 import pytest
 import torch
 
-from fluxui.errors import InvalidRequest, LoraMisfit, LoraNotFound, LoraUnreadable
+from fluxui.errors import Conflict, InvalidRequest, LoraMisfit, LoraNotFound, LoraUnreadable
 from fluxui.loras.canonical import read
 from fluxui.loras.files import Listed
 from fluxui.loras.header import tensors_sha256
@@ -37,12 +39,15 @@ class Bucket:
     def __init__(self, folder: Path) -> None:
         self._inner = LocalStorage(folder)
         self.opened: list[str] = []
+        self.gate = threading.Event()
+        self.gate.set()
 
     def put(self, key: str, data: bytes, content_type: str) -> None:
         self._inner.put(key, data, content_type)
 
     def open(self, key: str) -> BinaryIO:
         self.opened.append(key)
+        self.gate.wait(10)
         with self._inner.open(key) as stream:
             return Stream(stream.read())
 
@@ -112,10 +117,34 @@ def test_an_import_is_listed_kept_and_edited(library: Library, lora_file: Write)
         library.get(lora.model_id)
 
 
-def test_deleting_leaves_nothing(library: Library, home: Path, lora_file: Write) -> None:
-    library.import_file(lora_file(kohya(pairs())), "me/mine", name="mine")
+def test_a_hash_finds_it_under_any_name(library: Library, home: Path, lora_file: Write) -> None:
+    source = lora_file(kohya(pairs()))
+    sha256 = library.import_file(source, "mine").sha256
+    drop(lora_file(kohya(pairs(1)), "b.safetensors"), home / "models/another.safetensors")
+    (home / "models/mine/mine.safetensors").rename(home / "models/renamed.safetensors")
+    (home / "models/broken.safetensors").write_bytes(b"PK")
+    assert library.by_hash("0" * 64) is None
+    assert library.get("renamed").sha256 == sha256
+    found = library.by_hash(sha256)
+    assert found is not None
+    assert found.model_id == "renamed"
+
+
+def test_deleting_can_be_undone(library: Library, home: Path, lora_file: Write) -> None:
+    source = lora_file(kohya(pairs()))
+    lora = library.import_file(source, "me/mine", name="mine")
     library.delete("me/mine")
-    assert [path for path in home.rglob("models/**/*") if path.is_file()] == []
+    assert [path for path in home.glob("models/**/*") if path.is_file()] == []
+    with pytest.raises(LoraNotFound):
+        library.get("me/mine")
+    assert library.path("me/mine").read_bytes() == source.read_bytes(), "what waits for it fails"
+    assert library.restore("me/mine").sha256 == lora.sha256
+    assert library.get("me/mine").name == "mine"
+    assert [path for path in home.glob("trash/**/*") if path.is_file()] == []
+    with pytest.raises(Conflict):
+        library.restore("me/mine")
+    with pytest.raises(LoraNotFound):
+        library.restore("me")
 
 
 @pytest.mark.parametrize("model_id", ["../x", "/etc", "a//b", ".hidden", "A", "a b", "a/../b", ""])
@@ -240,3 +269,53 @@ def test_all_that_comes_with_fluxui_fits_the_built_in_model(tmp_path: Path) -> N
         assert len(delta) == lora.fit.layers
         assert lora.trigger_words
         assert library.preview(lora.model_id)
+
+
+def test_a_file_that_is_still_arriving_says_so_until_it_is_whole(
+    library: Library, home: Path, lora_file: Write
+) -> None:
+    data = lora_file(kohya(pairs())).read_bytes()
+    target = home / "models/late.safetensors"
+    target.parent.mkdir(parents=True)
+    for part in (0, 2000, len(data) - 10):
+        target.write_bytes(data[:part])
+        (lora,) = library.list()
+        assert (lora.fit.fits, "arriving" in lora.fit.verdict) == (False, True), part
+    os.utime(target, (0, 0))  # nobody writes it any more
+    assert "cut off" in library.list()[0].fit.verdict
+    target.write_bytes(data)
+    assert library.list()[0].fit.fits
+
+
+def test_a_restart_reads_nothing_again(
+    bucket: Bucket, home: Path, tmp_path: Path, lora_file: Write
+) -> None:
+    for name in ("one", "two"):
+        drop(lora_file(kohya(pairs()), trigger_words=["tok"]), home / f"models/{name}.safetensors")
+    first = Library(bucket, tmp_path / "cache", CATALOGUE["tiny"], tmp_path / "none")
+    first.update("one", name="One", favourite=True)
+    told = [first.get("one"), first.get("two")]
+    bucket.opened.clear()
+    again = Library(bucket, tmp_path / "cache", CATALOGUE["tiny"], tmp_path / "none")
+    assert again.list() == told
+    assert again.by_hash(told[0].sha256) == told[0]
+    assert again.is_here("one")
+    assert bucket.opened == []
+
+
+def test_what_was_not_looked_at_yet_is_listed_and_comes_in_time(
+    bucket: Bucket, home: Path, tmp_path: Path, lora_file: Write
+) -> None:
+    for name in ("one", "two"):
+        drop(lora_file(kohya(pairs())), home / f"models/{name}.safetensors")
+    library = Library(bucket, tmp_path / "cache", CATALOGUE["tiny"], tmp_path / "none")
+    bucket.gate.clear()
+    assert [(one.model_id, one.seen) for one in library.list(patience=0.01)] == [
+        ("one", False),
+        ("two", False),
+    ]
+    assert library.left == 2
+    bucket.gate.set()
+    assert all(one.seen and one.fit.fits for one in library.list(patience=None))
+    assert library.left == 0
+    library.close()

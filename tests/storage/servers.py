@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,6 +154,7 @@ class FaultyLine:
 
     def __init__(self, target: S3Server) -> None:
         self.mode = "pass"
+        self.passed = 0  # bytes that came back
         self._target = int(target.endpoint.rpartition(":")[2])
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
@@ -198,15 +199,21 @@ class FaultyLine:
     def _forward(self, client: socket.socket) -> None:
         with socket.create_connection(("127.0.0.1", self._target)) as server:
             self._open.append(server)
-            back = threading.Thread(target=pump, args=(server, client), daemon=True)
+            back = threading.Thread(target=pump, args=(server, client, self._count), daemon=True)
             back.start()
             pump(client, server)
             back.join()
 
+    def _count(self, size: int) -> None:
+        self.passed += size
 
-def pump(source: socket.socket, target: socket.socket) -> None:
+
+def pump(
+    source: socket.socket, target: socket.socket, count: Callable[[int], object] = bool
+) -> None:
     with suppress(OSError):
         while data := source.recv(65536):
+            count(len(data))
             target.sendall(data)
     with suppress(OSError):
         target.shutdown(socket.SHUT_WR)

@@ -77,6 +77,20 @@ def test_a_stream_is_read_in_pieces(storage: Storage) -> None:
     assert digest.digest() == hashlib.sha256(data[10:]).digest()
 
 
+def test_a_stream_can_seek(storage: Storage) -> None:
+    data = os.urandom(700_000)
+    storage.put("seek", data, "image/png")
+    with storage.open("seek") as stream:
+        assert stream.seek(500_000) == 500_000
+        assert stream.read(100_000) == data[500_000:600_000]
+        assert stream.seek(10) == 10
+        assert stream.read(20) == data[10:30]
+        assert stream.read() == data[30:]
+        assert stream.read() == b""
+    with storage.open("seek") as stream:
+        assert stream.read() == data
+
+
 def test_delete_twice_and_open_what_is_gone(storage: Storage) -> None:
     storage.put("a/b/c", b"x", "text/plain")
     storage.delete("a/b/c")

@@ -146,11 +146,39 @@ def test_a_full_bucket_is_full(line: FaultyLine, tmp_path: Path) -> None:
 
 def test_a_line_that_breaks_while_reading(line: FaultyLine, tmp_path: Path) -> None:
     storage = S3Storage(line.server.settings(tmp_path, s3_prefix="cut"))
-    storage.put("large", b"x" * 20_000_000, "image/png")
+    storage.put("large", b"x" * 3_000_000, "image/png")
     with storage.open("large") as stream:
         stream.read(1000)
+        line.mode = "reset"
         line.cut()
         with pytest.raises(StorageUnavailable, match="does not answer"):
+            stream.read()
+
+
+def test_what_is_not_read_does_not_travel(
+    seaweedfs: S3Server, line: FaultyLine, tmp_path: Path
+) -> None:
+    S3Storage(seaweedfs.settings(tmp_path)).put("large", bytes(8_000_000), "image/png")
+    storage = S3Storage(line.server.settings(tmp_path))
+    with storage.open("large") as stream:
+        stream.read(8)
+        stream.read(150_000)
+    assert line.passed < 200_000
+
+
+def test_what_is_replaced_while_it_is_read_is_no_mixture(
+    storage: S3Storage,
+) -> None:
+    storage.put("large", bytes(3_000_000), "image/png")
+    with storage.open("large") as stream:
+        stream.read(1000)
+        storage.put("large", b"x" * 3_000_000, "image/png")
+        with pytest.raises(StorageUnavailable, match="replaced"):
+            stream.read()
+    with storage.open("large") as stream:
+        stream.read(1000)
+        storage.delete("large")
+        with pytest.raises(ObjectNotFound):
             stream.read()
 
 

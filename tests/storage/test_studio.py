@@ -87,7 +87,7 @@ def test_a_bucket_that_is_away_at_the_start_stops_nothing(
     studio = opened(line.server.settings(tmp_path / "fluxui"), monkeypatch)
     assert paint(studio).status is Status.completed
     assert studio.system().storage.waiting == 3
-    assert all(lora.built_in for lora in studio.loras())
+    assert all(lora.built_in for lora in studio.collection.all())
     studio.close()
 
 

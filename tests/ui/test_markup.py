@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fluxui.collection import LoraPage, Shelved
 from fluxui.gallery import GalleryPage
 from fluxui.history import Kept, Meter, Query
 from fluxui.outputs import Flaw
@@ -15,18 +16,27 @@ from fluxui.queue import Phase, Progress
 from fluxui.rebuild import Rebuilding
 from fluxui.studio import Studio
 from fluxui.system import QueueFacts
-from fluxui.ui import loras, system, wall
+from fluxui.ui import lora_cards as loras
+from fluxui.ui import system, wall
 from fluxui.ui.desk import Desk
 from fluxui.watch import Moment
 from tests.ui.conftest import NASTY, make_card, make_generation, make_lora
 
 
+def shelved(**values: Any) -> Shelved:
+    return Shelved(**{"lora": make_lora(), "uses": 0, "here": True, "new": False, **values})
+
+
 def test_a_lora_card_shows_what_it_is_and_whether_it_fits() -> None:
-    markup = loras.card(make_lora(), None)
+    markup = loras.card(shelved())
     for words in ("Dot art", "flux1", "rank 16", "weight 0.8", "38.6 MB", "ready"):
         assert words in markup
+    assert "used 1,037×" in loras.card(shelved(uses=1037))
     misfit = make_lora(fit=replace(make_lora().fit, fits=False, verdict="Trained for SDXL."))
-    assert "does not fit" in loras.card(misfit, None)
+    assert "does not fit" in loras.card(shelved(lora=misfit))
+    assert "</i>new</span>" in loras.card(shelved(new=True))
+    assert "in the bucket" in loras.card(shelved(here=False))
+    assert "not looked at yet" in loras.card(shelved(lora=make_lora(seen=False)))
     assert "Generate with this" not in loras.nav(misfit)
     assert "Trained for SDXL." in loras.fit_report(misfit, "tiny")
 
@@ -37,8 +47,20 @@ def test_what_came_with_fluxui_can_not_be_deleted() -> None:
 
 
 def test_a_preview_is_shown_and_else_the_first_letter() -> None:
-    assert "data:image/webp;base64," in loras.card(make_lora(), b"webp")
-    assert "fx-letter" in loras.card(make_lora(), None)
+    markup = loras.card(shelved(lora=make_lora(model_id="me/my dots", preview="17")))
+    assert 'src="api/models/me/my%20dots/preview?v=17"' in markup
+    assert "fx-letter" in loras.card(shelved())
+
+
+def test_the_loras_are_paged_and_say_when_they_were_looked_at() -> None:
+    page = LoraPage((shelved(),), 2000, 24, 0, 12.0, "")
+    assert "2,000 LoRAs" in loras.toolbar(page, favourites=False)
+    assert "Page 2 of 84" in loras.toolbar(page, favourites=False)
+    assert "Page" not in loras.toolbar(replace(page, total=24, start=0), favourites=True)
+    assert "looked 12 s ago" in loras.watching(page, "b/models/", watched=True)
+    assert "340 of 2,000" in loras.watching(replace(page, left=1660), "b/models/", watched=True)
+    refused = replace(page, problem="The bucket refuses these keys.")
+    assert "refuses these keys" in loras.watching(refused, "b/models/", watched=True)
 
 
 def test_the_gallery_counts_and_turns_pages() -> None:

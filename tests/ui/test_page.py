@@ -58,7 +58,7 @@ def test_only_the_endpoints_are_public(page: gr.Blocks) -> None:
 
 def test_only_watching_and_waiting_go_through_gradios_queue(page: gr.Blocks) -> None:
     queued = {fn.name for fn in page.fns.values() if fn.fn and fn.queue}
-    assert queued == {"watch", "generate_image"}
+    assert queued == {"watch", "bring", "generate_image"}
     for fn in page.fns.values():
         if fn.fn and fn.queue:
             assert fn.concurrency_limit is None
