@@ -100,7 +100,8 @@ class Gallery:
         said = [*self.outputs, self.generate.frame.toast]
         self.tags.submit(self.label, [self.desk, self.tags], said, **QUIET)
         for part in (self.bar, self.grid):
-            part.act(self.act, self.desk, everything, **QUIET)
+            # Every click counts, also one that comes before the last one is answered: ticks do.
+            part.act(self.act, self.desk, everything, trigger_mode="multiple", **QUIET)
         acted = self.picture.act(self.act, self.desk, everything, **QUIET)
         self.generate.then_watch(acted.then(None, None, None, js=TO_PLACE, **QUIET))
 
@@ -236,16 +237,14 @@ class Gallery:
         return self._show(desk)
 
     def _tick(self, desk: Desk, data: dict[str, str]) -> Changes:
-        """The grid has drawn it already: only the bar is told."""
-        chosen = dict.fromkeys(desk.gallery.selected)
-        for told in data["pictures"].split()[:PAGE_SIZE]:
-            job_id, _, index = told.rpartition("/")
-            if data["on"]:
-                chosen.setdefault((job_id, int(index)))
-            else:
-                chosen.pop((job_id, int(index)), None)
-        desk.gallery.selected = list(chosen)
-        return {self.bar: wall.bar(desk, self._page(desk))}
+        """What is ticked on this page; the grid has drawn it already, only the bar is told."""
+        page = self._page(desk)
+        here = {wall.name(card) for card in page.cards}
+        parts = (told.rpartition("/") for told in data["pictures"].split()[:PAGE_SIZE])
+        ticked = dict.fromkeys((job_id, int(index)) for job_id, _, index in parts)
+        kept = [one for one in desk.gallery.selected if one not in here or one in ticked]
+        desk.gallery.selected = list(dict.fromkeys([*kept, *ticked]))
+        return {self.bar: wall.bar(desk, page)}
 
     def _pair(self, desk: Desk, data: dict[str, str]) -> Changes:
         desk.gallery.pair = len(desk.gallery.selected) == 2

@@ -22,8 +22,8 @@ PREVIOUS = '‹<span class="fx-desktop">&nbsp;Previous</span>'
 NEXT = '<span class="fx-desktop">Next&nbsp;</span>›'
 ZIP = "api/images.zip"
 
-# The clicks of the grid. Ticking is drawn here and told once: a page rendered anew for every tick
-# would ask a bucket for all its thumbnails again. With Shift it is all from the last one on.
+# The clicks of the grid. Ticking is drawn here, and told once for a burst: a page rendered anew for
+# every tick would ask a bucket for all its thumbnails again. With Shift it is all from the last one.
 CLICKS = (
     "element.addEventListener('click', e => {"
     "const t = e.target.closest('[data-act]'); if (!t) return;"
@@ -34,8 +34,10 @@ CLICKS = (
     "const part = from < 0 ? [t] : all.slice(Math.min(at, from), Math.max(at, from) + 1);"
     "for (const one of part) one.setAttribute('aria-pressed', on);"
     "element.fxLast = t;"
-    "trigger('act', {act: 'tick', on: on ? '1' : '',"
-    "pictures: part.map(p => p.dataset.id + '/' + p.dataset.index).join(' ')});})"
+    "clearTimeout(element.fxTimer);"
+    "element.fxTimer = setTimeout(() => trigger('act', {act: 'tick', pictures: all"
+    ".filter(p => p.getAttribute('aria-pressed') === 'true')"
+    ".map(p => p.dataset.id + '/' + p.dataset.index).join(' ')}), 80);})"
 )
 
 

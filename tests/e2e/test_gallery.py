@@ -89,6 +89,11 @@ def test_several_are_selected_zipped_compared_deleted_and_brought_back(
     expect(page.locator("#g-picture .fx-pair")).to_contain_text("four")
     act(page, "#g-picture", "back")
     expect(page.locator("#g-bar")).to_contain_text("2 selected")
+    click_all = "found => found.forEach(cell => cell.click())"  # faster than any answer
+    page.locator("#g-grid [aria-pressed=false]").evaluate_all(click_all)
+    expect(page.locator("#g-bar")).to_contain_text("4 selected")
+    cells.evaluate_all("found => found.slice(2).forEach(cell => cell.click())")
+    expect(page.locator("#g-bar")).to_contain_text("2 selected")
     act(page, "#g-bar", "trash")
     expect(page.locator("#g-bar")).to_contain_text("2 pictures moved to the trash.")
     expect(page.locator("#g-grid .fx-thumb")).to_have_count(2)
