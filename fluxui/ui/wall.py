@@ -23,7 +23,7 @@ NEXT = '<span class="fx-desktop">Next&nbsp;</span>›'
 ZIP = "api/images.zip"
 
 # The clicks of the grid. Ticking is drawn here, and told once for a burst: a page rendered anew for
-# every tick would ask a bucket for all its thumbnails again. With Shift it is all from the last one.
+# every tick would ask a bucket for all its thumbnails again. With Shift it is a whole row.
 CLICKS = (
     "element.addEventListener('click', e => {"
     "const t = e.target.closest('[data-act]'); if (!t) return;"
