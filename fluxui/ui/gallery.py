@@ -100,8 +100,7 @@ class Gallery:
         said = [*self.outputs, self.generate.frame.toast]
         self.tags.submit(self.label, [self.desk, self.tags], said, **QUIET)
         for part in (self.bar, self.grid):
-            # Every click counts, also one that comes before the last one is answered: ticks do.
-            part.act(self.act, self.desk, everything, trigger_mode="multiple", **QUIET)
+            part.act(self.act, self.desk, everything, **QUIET)
         acted = self.picture.act(self.act, self.desk, everything, **QUIET)
         self.generate.then_watch(acted.then(None, None, None, js=TO_PLACE, **QUIET))
 
@@ -223,7 +222,7 @@ class Gallery:
 
     def _favourites(self, desk: Desk, data: dict[str, str]) -> Changes:
         query = desk.gallery.query
-        return self._ask(desk, replace(query, favourite=not query.favourite))
+        return self._ask(desk, replace(query, favourite=bool(data.get("on"))))
 
     def _favourite(self, desk: Desk, data: dict[str, str]) -> Changes:
         self.studio.pictures.favourite(data["id"], int(data["index"]), bool(data.get("on")))

@@ -68,7 +68,7 @@ def bar(desk: Desk, page: GalleryPage) -> str:
 def _counted(query: Query, page: GalleryPage) -> str:
     count = f'<span class="fx-sub">{html.counted(page.total, "picture")}</span>'
     words, kind = ("★ Favourites", "accent") if query.favourite else ("☆ Favourites", "")
-    star = button("favourites", words, kind=kind)
+    star = button("favourites", words, kind=kind, on="" if query.favourite else "1")
     tag = button("untag", f"tag: {query.tag} ✕", kind="accent") if query.tag else ""
     select = button("select", "Select") if page.total else ""
     restore = html.press_button("Restore from a PNG", "#restore button")
