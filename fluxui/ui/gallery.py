@@ -222,7 +222,7 @@ class Gallery:
 
     def _favourites(self, desk: Desk, data: dict[str, str]) -> Changes:
         query = desk.gallery.query
-        return self._ask(desk, replace(query, favourite=not query.favourite))
+        return self._ask(desk, replace(query, favourite=bool(data.get("on"))))
 
     def _favourite(self, desk: Desk, data: dict[str, str]) -> Changes:
         self.studio.pictures.favourite(data["id"], int(data["index"]), bool(data.get("on")))
@@ -236,16 +236,14 @@ class Gallery:
         return self._show(desk)
 
     def _tick(self, desk: Desk, data: dict[str, str]) -> Changes:
-        """The grid has drawn it already: only the bar is told."""
-        chosen = dict.fromkeys(desk.gallery.selected)
-        for told in data["pictures"].split()[:PAGE_SIZE]:
-            job_id, _, index = told.rpartition("/")
-            if data["on"]:
-                chosen.setdefault((job_id, int(index)))
-            else:
-                chosen.pop((job_id, int(index)), None)
-        desk.gallery.selected = list(chosen)
-        return {self.bar: wall.bar(desk, self._page(desk))}
+        """What is ticked on this page; the grid has drawn it already, only the bar is told."""
+        page = self._page(desk)
+        here = {wall.name(card) for card in page.cards}
+        parts = (told.rpartition("/") for told in data["pictures"].split()[:PAGE_SIZE])
+        ticked = dict.fromkeys((job_id, int(index)) for job_id, _, index in parts)
+        kept = [one for one in desk.gallery.selected if one not in here or one in ticked]
+        desk.gallery.selected = list(dict.fromkeys([*kept, *ticked]))
+        return {self.bar: wall.bar(desk, page)}
 
     def _pair(self, desk: Desk, data: dict[str, str]) -> Changes:
         desk.gallery.pair = len(desk.gallery.selected) == 2

@@ -22,8 +22,8 @@ PREVIOUS = '‹<span class="fx-desktop">&nbsp;Previous</span>'
 NEXT = '<span class="fx-desktop">Next&nbsp;</span>›'
 ZIP = "api/images.zip"
 
-# The clicks of the grid. Ticking is drawn here and told once: a page rendered anew for every tick
-# would ask a bucket for all its thumbnails again. With Shift it is all from the last one on.
+# The clicks of the grid. Ticking is drawn here, and told once for a burst: a page rendered anew for
+# every tick would ask a bucket for all its thumbnails again. With Shift it is a whole row.
 CLICKS = (
     "element.addEventListener('click', e => {"
     "const t = e.target.closest('[data-act]'); if (!t) return;"
@@ -34,8 +34,10 @@ CLICKS = (
     "const part = from < 0 ? [t] : all.slice(Math.min(at, from), Math.max(at, from) + 1);"
     "for (const one of part) one.setAttribute('aria-pressed', on);"
     "element.fxLast = t;"
-    "trigger('act', {act: 'tick', on: on ? '1' : '',"
-    "pictures: part.map(p => p.dataset.id + '/' + p.dataset.index).join(' ')});})"
+    "clearTimeout(element.fxTimer);"
+    "element.fxTimer = setTimeout(() => trigger('act', {act: 'tick', pictures: all"
+    ".filter(p => p.getAttribute('aria-pressed') === 'true')"
+    ".map(p => p.dataset.id + '/' + p.dataset.index).join(' ')}), 80);})"
 )
 
 
@@ -66,7 +68,7 @@ def bar(desk: Desk, page: GalleryPage) -> str:
 def _counted(query: Query, page: GalleryPage) -> str:
     count = f'<span class="fx-sub">{html.counted(page.total, "picture")}</span>'
     words, kind = ("★ Favourites", "accent") if query.favourite else ("☆ Favourites", "")
-    star = button("favourites", words, kind=kind)
+    star = button("favourites", words, kind=kind, on="" if query.favourite else "1")
     tag = button("untag", f"tag: {query.tag} ✕", kind="accent") if query.tag else ""
     select = button("select", "Select") if page.total else ""
     restore = html.press_button("Restore from a PNG", "#restore button")
