@@ -87,6 +87,12 @@ def done_words(generation: Generation) -> str:
 
 def phase_words(progress: Progress, waiting: int = 0) -> tuple[str, str, str]:
     """(data-status, title, rest) of a generation that has not ended; `waiting` of its visitor."""
+    if progress.obstacle:
+        return (
+            "queued" if progress.phase is Phase.waiting else "running",
+            "Held up",
+            progress.obstacle,
+        )
     if progress.paused:
         return "queued", "Paused", paused_words(waiting) if waiting else "held back"
     if progress.phase is Phase.waiting:

@@ -71,6 +71,12 @@ def test_a_screen_reader_hears_fifths_not_every_step() -> None:
     assert sum(before != after for before, after in pairwise(heard)) == 5
 
 
+@pytest.mark.parametrize("phase", [Phase.waiting, Phase.saving])
+def test_what_keeps_it_waiting_is_told(phase: Phase) -> None:
+    held_up = Progress(phase, images=1, obstacle="The disk <b>is full.")
+    assert "The disk &lt;b&gt;is full." in stage.status(queued(), held_up)
+
+
 def test_preview_and_result_have_the_same_frame() -> None:
     running = stage.running(queued(), PAINTING)
     done = make_generation()
