@@ -13,7 +13,7 @@ from typing import Literal
 
 from fluxui.errors import Forbidden
 from fluxui.generation import Status, now
-from fluxui.history import History, Query
+from fluxui.history import History, Kept, Query
 from fluxui.loras.copies import OnProgress, Source, unheard
 from fluxui.loras.hub import Address, Hub
 from fluxui.loras.library import PATIENCE, Library, Lora
@@ -118,7 +118,7 @@ class Collection:
 
     def uses(self, model_id: str) -> int:
         """How many pictures were painted with it."""
-        return self._history.page(Query(model_id=model_id), limit=0).images
+        return self._history.meter().loras.get(model_id, Kept()).images
 
     # Imports
 

@@ -144,7 +144,7 @@ class Gallery:
     def label(self, desk: Desk, words: str) -> Changes:
         """The field under a picture: its tags, with commas between."""
         if desk.gallery.shown is None:
-            return {}
+            return {self.picture: gr.skip()}
         try:
             self.studio.pictures.tag(desk.gallery.shown[0], words.split(","))
         except FluxuiError as error:

@@ -161,7 +161,7 @@ class Loras:
 
     def look(self, desk: Desk) -> Changes:
         """Time has passed: what was dropped into the storage shows up by itself."""
-        return {} if desk.lora else self._cards(desk)
+        return {self.cards: gr.skip()} if desk.lora else self._cards(desk)
 
     def filter(self, desk: Desk, words: str) -> Changes:
         desk.lora_words, desk.lora, desk.lora_start = words.strip(), "", 0
