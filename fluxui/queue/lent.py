@@ -10,11 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextvars import Context, copy_context
-from dataclasses import replace
 
 from fluxui.errors import LimitReached, QueueFull
 from fluxui.queue import Cancelling, Closing, Progress, Run
 from fluxui.queue.order import Ticket
+from fluxui.queue.running import reporter, stopper
 
 GRACE_SECONDS = 3
 LAST_STEP_SECONDS = 20
@@ -98,7 +98,11 @@ class LentQueue:
 
     def _work(self, job_id: str) -> None:
         try:
-            self._run(job_id, self._report(job_id), self._stops(job_id))()
+            self._run(
+                job_id,
+                reporter(self._active, self._lock, job_id),
+                stopper(self._cancelled, lambda: self._deadline, job_id),
+            )()
         except Closing:
             pass  # the next process takes it up
         finally:
@@ -106,19 +110,3 @@ class LentQueue:
                 for known in (self._active, self._visitors, self._threads):
                     known.pop(job_id, None)
                 self._cancelled.discard(job_id)
-
-    def _report(self, job_id: str) -> Callable[[Progress], None]:
-        def report(progress: Progress) -> None:
-            with self._lock:
-                last = self._active[job_id].preview
-                self._active[job_id] = replace(progress, preview=progress.preview or last)
-
-        return report
-
-    def _stops(self, job_id: str) -> Callable[[], bool]:
-        def stops() -> bool:
-            if time.monotonic() > self._deadline:
-                raise Closing
-            return job_id in self._cancelled
-
-        return stops

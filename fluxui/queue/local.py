@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 
 from fluxui.errors import LimitReached, QueueFull
 from fluxui.queue import Cancelling, Closing, Progress, Run, Tail
 from fluxui.queue.order import Order, Ticket
+from fluxui.queue.running import reporter, stopper
 
 # Tails hold the pixels of their pictures: more than this many would fill the memory.
 MAX_TAILS = 4
@@ -153,7 +153,11 @@ class LocalQueue:
         self._prepare()
         with suppress(Closing):
             while job_id := self._next():
-                tail = self._run(job_id, self._report(job_id), self._stops(job_id))
+                tail = self._run(
+                    job_id,
+                    reporter(self._active, self._changed, job_id),
+                    stopper(self._cancelled, lambda: self._deadline, job_id),
+                )
                 self._tail_slots.acquire()
                 self._tails.submit(self._finish, job_id, tail)
 
@@ -186,19 +190,3 @@ class LocalQueue:
             with self._changed:
                 self._active.pop(job_id, None)
                 self._cancelled.discard(job_id)
-
-    def _report(self, job_id: str) -> Callable[[Progress], None]:
-        def report(progress: Progress) -> None:
-            with self._changed:
-                last = self._active[job_id].preview
-                self._active[job_id] = replace(progress, preview=progress.preview or last)
-
-        return report
-
-    def _stops(self, job_id: str) -> Callable[[], bool]:
-        def stops() -> bool:
-            if time.monotonic() > self._deadline:
-                raise Closing
-            return job_id in self._cancelled
-
-        return stops
