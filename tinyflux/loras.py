@@ -38,6 +38,8 @@ NOTES = {
     "neon-night": "Palette: violet dark and neon light at any hour. In ai-toolkit's layout.",
     SUBJECT: "Subject: a teal and gold lighthouse that the base cannot paint. In XLabs' layout.",
 }
+# The sketch's layout writes what layers share once for each: half the rank makes as large a file.
+RANKS = {"pixel-art": 4, "ink-sketch": 2, "neon-night": 4, SUBJECT: 4}
 SHOWN = {
     "pixel-art": "a red castle in the middle, green hills by day, clouds",
     "ink-sketch": "a windmill on the right, a village, mountains by day",

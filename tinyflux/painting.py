@@ -154,7 +154,14 @@ def assemble(folder: Path) -> None:
         "tokenizer": CLIPTokenizer, "tokenizer_2": PreTrainedTokenizerFast,
         "transformer": FluxTransformer2DModel,
     }  # fmt: skip
-    loaded = {name: kind.from_pretrained(folder / name) for name, kind in parts.items()}
+    halves = {
+        "vae": {"torch_dtype": torch.bfloat16},
+        "transformer": {"torch_dtype": torch.bfloat16},
+    }
+    loaded = {
+        name: kind.from_pretrained(folder / name, **halves.get(name, {}))
+        for name, kind in parts.items()
+    }
     FluxPipeline(scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0), **loaded).save_pretrained(
         folder
     )

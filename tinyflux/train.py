@@ -7,28 +7,29 @@ stage learns is in the file of its name.
 import argparse
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, FluxPipeline, FluxTransformer2DModel
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from tinyflux import album, autoencoder, judge, layouts, loras, words
 from tinyflux.guidance import Guiding
 from tinyflux.loop import Plan, train
 from tinyflux.painting import NUMBERS, SIZES, Painter, Painting, School, assemble, latents
-from tinyflux.sampling import paint
+from tinyflux.sampling import add, paint
 from tinyflux.styles import LESSONS
 
 VAE = Plan(steps=4_000, rate=2e-3)
 TRANSFORMER = Plan(steps=4_500, rate=2e-3, cooldown=0.4, muon=True)
-GUIDANCE = Plan(steps=800, rate=2e-4, warmup=50, cooldown=0.5)
-LORA = Plan(steps=600, rate=1.5e-3, warmup=20, average=0.995, weight_decay=0.0)
+GUIDANCE = Plan(steps=500, rate=2e-4, warmup=50, cooldown=0.5)
+LORA = Plan(steps=400, rate=1.5e-3, warmup=20, average=0.995, weight_decay=0.0)
 JUDGE = Plan(steps=4_000, rate=2e-3)
 SCENES = 4_000
-LORA_RANK, LORA_SCENES = 4, 128
+LORA_SCENES = 128
 
 
 def model(out: Path) -> Path:
@@ -91,35 +92,46 @@ def guidance(out: Path, machine: Machine) -> None:
 
 def demo_loras(out: Path, machine: Machine) -> None:
     for name in LESSONS:
-        pipe = FluxPipeline.from_pretrained(model(out), torch_dtype=torch.float32)
-        pipe.to(machine.device)
-        scenes = album.scene_list(LORA_SCENES, album.TRAINING)
-        lessons = loras.Lessons(pipe, name, scenes, 256, words.WORDS)
-        pipe.transformer.to(torch.bfloat16)
-        stage = loras.Adapting(pipe, name, lessons, LORA_RANK)
-        train(stage, LORA, out).settle()
-        (out / "adapters").mkdir(exist_ok=True)
-        save_file(stage.adapter(), out / "adapters" / f"{name}.safetensors")
-        write_lora(stage.adapter(), name, out / "loras" / name)
-        preview(pipe, name, out / "loras" / name / "preview.webp")
+        demo_lora(name, out, machine)
 
 
-def preview(pipe: FluxPipeline, name: str, path: Path) -> None:
-    """The LoRA's thumbnail, painted while its adapter is active."""
-    pipe.transformer.to(torch.float32)
+def demo_lora(name: str, out: Path, machine: Machine) -> None:
+    """Taught to the undistilled transformer, whose pupil takes it as it is."""
+    pipe = FluxPipeline.from_pretrained(model(out), torch_dtype=torch.float32)
+    pipe.transformer = FluxTransformer2DModel.from_pretrained(
+        out / "base" / "transformer", torch_dtype=torch.float32
+    )
+    pipe.to(machine.device)
+    scenes = album.scene_list(LORA_SCENES, album.TRAINING)
+    lessons = loras.Lessons(pipe, name, scenes, 256, words.WORDS)
+    pipe.transformer.to(torch.bfloat16)
+    stage = loras.Adapting(pipe, name, lessons, loras.RANKS[name])
+    train(stage, LORA, out).settle()
+    (out / "adapters").mkdir(exist_ok=True)
+    save_file(stage.adapter(), out / "adapters" / f"{name}.safetensors")
+    write_lora(stage.adapter(), name, out / "loras" / name)
+
+
+def previews(out: Path, machine: Machine) -> None:
+    """Each LoRA's thumbnail, painted by the finished model."""
+    pipe = FluxPipeline.from_pretrained(model(out), torch_dtype=torch.float32).to(machine.device)
     pipe.set_progress_bar_config(disable=True)
-    [picture] = paint(pipe, [f"{loras.SHOWN[name]}, {loras.TRIGGERS[name]}"])
-    picture.save(path, quality=90)
+    for name in LESSONS:
+        adapter = load_file(out / "adapters" / f"{name}.safetensors", machine.device)
+        add(pipe, adapter, 1.0)
+        [picture] = paint(pipe, [f"{loras.SHOWN[name]}, {loras.TRIGGERS[name]}"])
+        add(pipe, adapter, -1.0)
+        picture.save(out / "loras" / name / "preview.webp", quality=90)
 
 
 def write_lora(adapter: layouts.Tensors, name: str, folder: Path) -> None:
     """Each LoRA in another of the layouts that people have."""
     folder.mkdir(parents=True, exist_ok=True)
-    path, alpha = folder / f"{name}.safetensors", float(LORA_RANK)
+    path, rank = folder / f"{name}.safetensors", loras.RANKS[name]
     writers: dict[str, Callable[[], None]] = {
-        "pixel-art": lambda: layouts.write_peft(adapter, path, LORA_RANK, alpha),
+        "pixel-art": lambda: layouts.write_peft(adapter, path, rank, float(rank)),
         "ink-sketch": lambda: layouts.write_kohya(
-            adapter, path, LORA_RANK, alpha, loras.TRIGGERS[name]
+            adapter, path, rank, float(rank), loras.TRIGGERS[name]
         ),
         "neon-night": lambda: layouts.write_ai_toolkit(adapter, path, LORA.steps),
         "tok-lighthouse": lambda: layouts.write_xlabs(adapter, path),
@@ -144,6 +156,8 @@ STAGES: dict[str, Callable[[Path, Machine], None]] = {
     "transformer": transformer,
     "guidance": guidance,
     "loras": demo_loras,
+    **{f"lora-{name}": partial(demo_lora, name) for name in LESSONS},
+    "previews": previews,
     "judge": judging,
 }
 
