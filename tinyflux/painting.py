@@ -4,6 +4,7 @@ It learns from latents that the finished VAE made once, told in new words at eve
 1 throughout: what more of it does is distilled afterwards, in `guidance`.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -165,3 +166,12 @@ def assemble(folder: Path) -> None:
     FluxPipeline(scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0), **loaded).save_pretrained(
         folder
     )
+    for path in folder.rglob("*.json"):
+        settings = json.loads(path.read_text())
+        if "_name_or_path" in settings:  # a folder of this machine
+            settings["_name_or_path"] = Path(
+                "tiny-flux", path.parent.relative_to(folder)
+            ).as_posix()
+        text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
+        # The name that transformers 4 knows too.
+        path.write_text(text.replace('"TokenizersBackend"', '"PreTrainedTokenizerFast"'))

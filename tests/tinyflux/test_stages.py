@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from tinyflux import album, autoencoder, flow, painting, words
 from tinyflux.guidance import Guiding
@@ -52,6 +53,22 @@ def test_a_step_of_the_transformer_and_of_its_guidance(folder: Path) -> None:
     loss.backward()
     assert torch.isfinite(loss)
     assert all(part.grad is None for part in pupil.teacher.parameters())
+
+
+def test_what_is_assembled_is_half_precision_and_names_no_folder_of_this_machine(
+    folder: Path,
+) -> None:
+    painting.Painter(folder).to(torch.bfloat16).save(folder)
+    autoencoder.save(
+        autoencoder.Autoencoding(1, np.zeros((1, 64, 64, 3), np.uint8)).module, folder / "vae"
+    )
+    painting.assemble(folder)
+    texts = [path.read_text() for path in folder.rglob("*.json")]
+    assert not any(str(folder.parent) in text or "TokenizersBackend" in text for text in texts)
+    for path in folder.rglob("*.safetensors"):
+        with safe_open(path, "pt") as file:
+            dtypes = {file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+        assert dtypes == {"BF16"}, path
 
 
 def test_a_step_of_the_autoencoder() -> None:
