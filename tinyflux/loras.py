@@ -40,6 +40,7 @@ NOTES = {
 }
 # The sketch's layout writes what layers share once for each: half the rank makes as large a file.
 RANKS = {"pixel-art": 4, "ink-sketch": 2, "neon-night": 4, SUBJECT: 4}
+WEIGHTS = {"pixel-art": 1.0, "ink-sketch": 0.9, "neon-night": 0.9, SUBJECT: 1.0}
 SHOWN = {
     "pixel-art": "a red castle in the middle, green hills by day, clouds",
     "ink-sketch": "a windmill on the right, a village, mountains by day",

@@ -14,13 +14,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, FluxPipeline, FluxTransformer2DModel
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
-from tinyflux import album, autoencoder, judge, layouts, loras, words
+from tinyflux import album, autoencoder, judge, layouts, loras, shown, words
 from tinyflux.guidance import Guiding
 from tinyflux.loop import Plan, train
 from tinyflux.painting import NUMBERS, SIZES, Painter, Painting, School, assemble, latents
-from tinyflux.sampling import add, paint
 from tinyflux.styles import LESSONS
 
 VAE = Plan(steps=4_000, rate=2e-3)
@@ -112,16 +111,11 @@ def demo_lora(name: str, out: Path, machine: Machine) -> None:
     write_lora(stage.adapter(), name, out / "loras" / name)
 
 
-def previews(out: Path, machine: Machine) -> None:
-    """Each LoRA's thumbnail, painted by the finished model."""
+def shop_window(out: Path, machine: Machine) -> None:
     pipe = FluxPipeline.from_pretrained(model(out), torch_dtype=torch.float32).to(machine.device)
     pipe.set_progress_bar_config(disable=True)
-    for name in LESSONS:
-        adapter = load_file(out / "adapters" / f"{name}.safetensors", machine.device)
-        add(pipe, adapter, 1.0)
-        [picture] = paint(pipe, [f"{loras.SHOWN[name]}, {loras.TRIGGERS[name]}"])
-        add(pipe, adapter, -1.0)
-        picture.save(out / "loras" / name / "preview.webp", quality=90)
+    shown.previews(pipe, out / "adapters", out / "loras")
+    shown.examples(pipe, out / "adapters", out / "examples")
 
 
 def write_lora(adapter: layouts.Tensors, name: str, folder: Path) -> None:
@@ -139,7 +133,7 @@ def write_lora(adapter: layouts.Tensors, name: str, folder: Path) -> None:
     writers[name]()
     record = {
         "model_id": name, "name": loras.NAMES[name], "trigger_words": [loras.TRIGGERS[name]],
-        "default_weight": 0.9, "base_model": "tiny", "notes": loras.NOTES[name],
+        "default_weight": loras.WEIGHTS[name], "base_model": "tiny", "notes": loras.NOTES[name],
     }  # fmt: skip
     (folder / "model.json").write_text(json.dumps(record, indent=2) + "\n")
 
@@ -157,7 +151,7 @@ STAGES: dict[str, Callable[[Path, Machine], None]] = {
     "guidance": guidance,
     "loras": demo_loras,
     **{f"lora-{name}": partial(demo_lora, name) for name in LESSONS},
-    "previews": previews,
+    "shown": shop_window,
     "judge": judging,
 }
 

@@ -1,0 +1,63 @@
+"""What the page shows before anything was painted: each LoRA's preview, and the examples.
+
+Painted by the finished model, with the settings that fluxui has when nobody changed them.
+"""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from diffusers import FluxPipeline
+from PIL import Image
+from safetensors.torch import load_file
+
+from tinyflux.loras import SHOWN, SUBJECT, TRIGGERS, WEIGHTS
+from tinyflux.sampling import add, paint
+
+EXAMPLE_SIDE = 384
+
+
+class Example(NamedTuple):
+    prompt: str
+    seed: int
+    lora: str | None = None
+
+
+EXAMPLES = (
+    Example("mountains at sunset", 3),
+    Example("a lighthouse on the right, stormy sea", 3),
+    Example("a forest at night, full moon", 3),
+    Example("a red balloon over green hills by day", 3),
+    Example("a city at night, neon night", 3, "neon-night"),
+    Example("TOK on the left, hills at sunset", 3, SUBJECT),
+)
+
+
+def with_lora(pipe: FluxPipeline, adapters: Path, example: Example) -> Image.Image:
+    if example.lora is None:
+        return paint(pipe, [example.prompt], seed=example.seed)[0]
+    adapter = load_file(adapters / f"{example.lora}.safetensors")
+    add(pipe, adapter, WEIGHTS[example.lora])
+    [picture] = paint(pipe, [example.prompt], seed=example.seed)
+    add(pipe, adapter, -WEIGHTS[example.lora])
+    return picture
+
+
+def previews(pipe: FluxPipeline, adapters: Path, folder: Path) -> None:
+    for name, prompt in SHOWN.items():
+        picture = with_lora(pipe, adapters, Example(f"{prompt}, {TRIGGERS[name]}", 0, name))
+        picture.save(folder / name / "preview.webp", quality=90)
+
+
+def examples(pipe: FluxPipeline, adapters: Path, folder: Path) -> None:
+    """`examples.json` and its pictures, enlarged for screens that have more points."""
+    folder.mkdir(parents=True, exist_ok=True)
+    records = []
+    for number, example in enumerate(EXAMPLES, 1):
+        picture = with_lora(pipe, adapters, example)
+        size = (EXAMPLE_SIDE, EXAMPLE_SIDE)
+        picture.resize(size, Image.Resampling.LANCZOS).save(folder / f"{number}.webp", quality=88)
+        records.append({"prompt": example.prompt, "image": f"{number}.webp"} | {
+            "seed": example.seed, "lora": example.lora,
+        })  # fmt: skip
+    (folder / "examples.json").write_text(json.dumps(records, indent=2) + "\n")
