@@ -48,7 +48,7 @@ def assemble(settings: Settings, pipeline: Pipeline, storage: Storage, history: 
     library = Library(storage, cache, pipeline.base_model, limit=room)
     webhook = choose_webhook(settings)
     tell = webhook.tell if webhook else nobody
-    worker = Worker(pipeline, library, storage, history, tell)
+    worker = Worker(pipeline, library, storage, history, tell, settings.output_format)
     resume = left_over(pipeline.base_model.id, history)
     if webhook:
         webhook.catch_up(history)

@@ -57,9 +57,9 @@ class Output:
 
     @property
     def pictures(self) -> list[str]:
-        """Names, in the order of their numbers."""
-        found = [name for name in self.sizes if _number(name)]
-        return sorted(found, key=_number)
+        """Names, in the order of their numbers; one of each, should it be there in two formats."""
+        found = {_number(name): name for name in self.sizes}
+        return [found[number] for number in sorted(found) if number]
 
 
 def list_kept(storage: Storage) -> list[Output]:

@@ -16,7 +16,7 @@ from fluxui.errors import GenerationNotFound, ImageNotFound, InvalidRequest
 from fluxui.gallery import Card, GalleryPage, Picture
 from fluxui.generation import Generation, Status
 from fluxui.history import History, Page, Query
-from fluxui.storage import Storage, record_key
+from fluxui.storage import Storage, content_type, record_key
 from fluxui.trash import Trash
 from fluxui.visitor import Visitor, Who
 
@@ -36,11 +36,13 @@ def _owned(generation: Generation, visitor: Visitor) -> Generation:
 
 @dataclass(frozen=True)
 class Difference:
-    """`pixels` of `of` differ, by `largest` of 255 at most."""
+    """`pixels` of `of` differ, by `largest` of 255 at most; `lossy` says that both were compared
+    as JPEG, since one of them is."""
 
     pixels: int
     largest: int
     of: int
+    lossy: bool = False
 
 
 class Pictures:
@@ -83,8 +85,8 @@ class Pictures:
         """Raises GenerationNotFound, ImageNotFound."""
         image = gallery.image_of(self.get(job_id), index)
         key = image.thumb_key if thumb else image.key
-        kind = "image/webp" if thumb else "image/png"
-        return Picture(self._storage.url(key), key, kind, "" if thumb else image.sha256)
+        checked = "" if thumb else image.sha256
+        return Picture(self._storage.url(key), key, content_type(key), checked)
 
     def open(self, picture: Picture) -> BinaryIO:
         """Raises ObjectNotFound, StorageUnavailable."""
@@ -151,7 +153,9 @@ class Pictures:
 
     def difference(self, one: tuple[str, int], other: tuple[str, int]) -> Difference:
         """Of two pictures of the same size, pixel by pixel. Raises NotFound, StorageError."""
-        return Difference(*images.difference(*(self._bytes(*name) for name in (one, other))))
+        first, second = self._bytes(*one), self._bytes(*other)
+        lossy = images.lossy(first) or images.lossy(second)
+        return Difference(*images.difference(first, second), lossy)
 
     def _bytes(self, job_id: str, index: int) -> bytes:
         with self.open(self.image(job_id, index)) as stream:

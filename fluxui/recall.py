@@ -32,11 +32,11 @@ class Recalled:
     nearest: tuple[str, ...]
 
 
-def recall(png: bytes, base_model: BaseModel, loras: Sequence[Lora]) -> Recalled:
-    """Raises InvalidRequest for what is no PNG, or carries no settings."""
-    if len(png) > MAX_FILE:
+def recall(picture: bytes, base_model: BaseModel, loras: Sequence[Lora]) -> Recalled:
+    """Raises InvalidRequest for what is no picture, or carries no settings."""
+    if len(picture) > MAX_FILE:
         raise InvalidRequest(f"This file is larger than {MAX_FILE // 2**20} MB.")
-    recipe = parameters.read(images.read_texts(png))
+    recipe = parameters.read(images.read_texts(picture))
     sentences: list[str] = []
     values = dict(_within(recipe, base_model, sentences))
     chosen, nearest = _loras(recipe, loras, sentences)

@@ -187,9 +187,9 @@ class Studio:
         """Seconds for this request on this machine, from what it painted before."""
         return self._watch.pace().seconds(form.admit(self.base_model.limits))
 
-    def recall(self, png: bytes) -> Recalled:
+    def recall(self, picture: bytes) -> Recalled:
         """How a picture was made, as far as it can be made here. Raises InvalidRequest."""
-        return recall(png, self.base_model, self.collection.all())
+        return recall(picture, self.base_model, self.collection.all())
 
     # What became of them
 

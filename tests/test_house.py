@@ -26,6 +26,7 @@ LINES = (
     ("words", "__init__ errors"),
     ("words", "settings request visitor"),
     ("words", "generation"),
+    ("organs", "embedded"),
     ("organs", "pipeline loras storage history images parameters"),
     ("motion", "queue"),
     ("motion", "worker"),
@@ -66,7 +67,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "boto3": ("storage/s3.py",),
     "botocore": ("storage/s3.py",),
     "tinydb": ("history/",),
-    "PIL": ("images.py", "pipeline/preview.py"),
+    "PIL": ("images.py", "embedded.py", "pipeline/preview.py"),
     "fastapi": ("api/",),
     "spaces": ("pipeline/zero.py",),
     "starlette": (

@@ -205,6 +205,8 @@ class Acts:
 
 def verdict(differs: Difference, drop: str) -> str:
     """What came out of painting a picture again, as a notice."""
+    if differs.lossy:
+        return _verdict_of_jpeg(differs, drop)
     if not differs.pixels:
         return html.notice("Bit-identical.", "Painted again, every pixel is the same.", drop)
     words = (
@@ -212,6 +214,18 @@ def verdict(differs: Difference, drop: str) -> str:
         "Another device, another precision or other versions than then paint a little differently."
     )
     return html.notice("Not bit-identical.", words, drop, "warn")
+
+
+def _verdict_of_jpeg(differs: Difference, drop: str) -> str:
+    """It rounds every picture a little, and so hides what is smaller than that."""
+    if not differs.pixels:
+        words = "Compared as JPEG, which is not lossless, every pixel is the same."
+        return html.notice("The same as far as a JPEG shows.", words, drop)
+    words = (
+        f"Compared as JPEG, which is not lossless, {differs.pixels:,} of {differs.of:,} pixels "
+        f"differ, by {differs.largest} of 255 at most."
+    )
+    return html.notice("Not the same.", words, drop, "warn")
 
 
 def _size(request: GenerationRequest) -> str:

@@ -26,7 +26,7 @@ class Restore:
         self.studio, self.generate = studio, generate
         with gr.Column(elem_id="restore", min_width=0):
             self.file = gr.UploadButton(
-                "Restore from a PNG", file_types=["image"], elem_id="restore-file"
+                "Restore from a picture", file_types=["image"], elem_id="restore-file"
             )
 
     def wire(self) -> None:

@@ -71,7 +71,7 @@ def _counted(query: Query, page: GalleryPage) -> str:
     star = button("favourites", words, kind=kind, on="" if query.favourite else "1")
     tag = button("untag", f"tag: {query.tag} ✕", kind="accent") if query.tag else ""
     select = button("select", "Select") if page.total else ""
-    restore = html.press_button("Restore from a PNG", "#restore button")
+    restore = html.press_button("Restore from a picture", "#restore button")
     return f"{count}{star}{tag}{select}{restore}"
 
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import zipfile
+from base64 import b64encode
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from fluxui.images import encode, read_settings
 from fluxui.server import App
+from fluxui.settings import OutputFormat
 from tests.conftest import paint as paint_directly
 from tests.e2e.conftest import OpenPage
 from tests.e2e.steps import act, open_tab, picture_is_there
@@ -14,6 +17,9 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.filterwarnings("ignore:The copy keyword is deprecated"),  # in Gradio's statistics
 ]
+
+
+OTHER_FORMATS: tuple[OutputFormat, ...] = ("webp", "jpeg")
 
 
 def fill(app: App, generations: int) -> None:
@@ -188,12 +194,19 @@ def test_a_dropped_picture_fills_the_form(open_page: OpenPage, app: App) -> None
     expect(page.locator("#form")).to_contain_text("Dot art")
     drop = """content => {
         const data = new DataTransfer();
-        data.items.add(new File([content], 'x.png', {type: 'image/png'}));
+        const bytes = Uint8Array.from(atob(content), letter => letter.charCodeAt(0));
+        data.items.add(new File([bytes], 'x.png', {type: 'image/png'}));
         const how = {dataTransfer: data, bubbles: true, cancelable: true};
         document.querySelector('#stage').dispatchEvent(new DragEvent('drop', how));
     }"""
-    page.evaluate(drop, "<svg/>")
-    expect(page.locator("#stage")).to_contain_text("This is not a PNG picture")
+    page.evaluate(drop, b64encode(b"<svg/>").decode())
+    expect(page.locator("#stage")).to_contain_text("This is not a PNG, WebP or JPEG")
+    settings = read_settings(content)
+    for seed, kind in enumerate(OTHER_FORMATS):
+        other = encode(bytes(64 * 64 * 3), 64, 64, settings | {"seed": seed}, kind)
+        page.evaluate(drop, b64encode(other).decode())
+        expect(page.locator("#seed").get_by_role("textbox")).to_have_value(str(seed))
+        expect(page.locator("#stage")).to_contain_text("Generate paints the same picture.")
 
 
 def test_a_picture_is_varied_and_painted_again(open_page: OpenPage, app: App) -> None:
