@@ -29,11 +29,13 @@ MAX_NAME = 200
 
 @dataclass(frozen=True)
 class StoredObject:
-    """One entry of a listing; `size` in bytes."""
+    """One entry of a listing; `size` in bytes. `md5` is that of the bytes, where the storage says
+    it with the listing, as most buckets do; "" elsewhere."""
 
     key: str
     size: int
     modified: datetime
+    md5: str = ""
 
 
 class Storage(Protocol):
