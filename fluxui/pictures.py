@@ -15,7 +15,7 @@ from fluxui import gallery, images, zipping
 from fluxui.errors import GenerationNotFound, ImageNotFound, InvalidRequest
 from fluxui.gallery import Card, GalleryPage, Picture
 from fluxui.generation import Generation, Status
-from fluxui.history import History, Page, Query
+from fluxui.history import Choices, History, Page, Query, Records
 from fluxui.storage import Storage, content_type, record_key
 from fluxui.trash import Trash
 from fluxui.visitor import Visitor, Who
@@ -23,7 +23,7 @@ from fluxui.visitor import Visitor, Who
 MAX_TAGS, MAX_TAG = 20, 40  # of one generation; characters
 
 
-def theirs(history: History, visitor: Visitor, job_id: str) -> Generation:
+def theirs(history: Records, visitor: Visitor, job_id: str) -> Generation:
     """A generation, if it is this visitor's. Raises GenerationNotFound."""
     return _owned(history.get(job_id), visitor)
 
@@ -68,9 +68,9 @@ class Pictures:
         """The pictures, newest first."""
         return gallery.page(self._history, self._storage, self._scoped(query), cursor)
 
-    def sizes(self) -> list[tuple[int, int]]:
-        """Width and height of the pictures that there are, the most frequent first."""
-        return self._history.sizes(self._scoped(Query(status=Status.completed)))
+    def choices(self) -> Choices:
+        """What the pictures that there are differ in, the most frequent first."""
+        return self._history.choices(self._scoped(Query(status=Status.completed)))
 
     def _scoped(self, query: Query) -> Query:
         visitor = self._who()

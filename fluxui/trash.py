@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from fluxui.errors import GenerationNotFound, HistoryError, StorageError
 from fluxui.generation import Generation, now
-from fluxui.history import History
+from fluxui.history import Records
 from fluxui.storage import (
     TRASH,
     Storage,
@@ -41,7 +41,7 @@ class Trash:
     """What lies under `trash/`. Threads may share it: nobody else touches a generation that one
     of its calls has in hand."""
 
-    def __init__(self, storage: Storage, history: History) -> None:
+    def __init__(self, storage: Storage, history: Records) -> None:
         self._storage = storage
         self._history = history
         self._held: set[str] = set()

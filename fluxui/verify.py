@@ -19,7 +19,7 @@ from pathlib import Path
 from fluxui import images
 from fluxui.errors import InvalidRequest, NotFound, StorageRefused
 from fluxui.generation import Generation, Image, Status
-from fluxui.history import History, Query
+from fluxui.history import Catalogue, History, Query, Records
 from fluxui.outputs import RECORD, Flaw, Output, in_trash, list_outputs, present, read
 from fluxui.storage import Storage, record_key
 
@@ -91,7 +91,7 @@ def verify(storage: Storage, history: History) -> Findings:
     return found
 
 
-def completed(history: History) -> Iterator[Generation]:
+def completed(history: Catalogue) -> Iterator[Generation]:
     """Every one that has pictures, newest first."""
     query, cursor = Query(status=Status.completed), ""
     while True:
@@ -118,7 +118,7 @@ def _compare(generation: Generation, output: Output | None, found: Findings) -> 
     return output.md5 != hashlib.md5(generation.record_file(), usedforsecurity=False).hexdigest()
 
 
-def _other(storage: Storage, history: History, output: Output) -> Generation | None:
+def _other(storage: Storage, history: Records, output: Output) -> Generation | None:
     """The history's record, if the one beside the pictures says something else."""
     with suppress(NotFound):  # deleted since it was listed
         generation = history.get(output.job_id)
@@ -177,7 +177,7 @@ def _set_aside(generations: list[Generation], folder: Path) -> Path | None:
     return path
 
 
-def _keep(generation: Generation, storage: Storage, history: History) -> None:
+def _keep(generation: Generation, storage: Storage, history: Records) -> None:
     history.replace(generation)
     storage.put(record_key(generation), generation.record_file(), "application/json")
 

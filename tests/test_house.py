@@ -87,7 +87,6 @@ TYPES_ONLY = ("mypy_boto3_s3", "_typeshed")  # under TYPE_CHECKING: nothing is i
 # Protocols with more than six methods, and why.
 WIDE_PROTOCOLS = {
     "Queue": "move_up and pause change an order that only it may lock",
-    "History": "find and unfinished answer from its indexes, which no other call gives away",
 }
 # Who writes to the environment, never reads it, and for whom.
 WRITES_ENVIRONMENT = {

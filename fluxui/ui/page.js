@@ -21,6 +21,26 @@
     }
   });
 
+  // Clicks of one line are sent one after the other, each when the one before was answered: Gradio
+  // drops what comes while an answer is on its way. `whole` tells all that the one before it told,
+  // and takes its place. An answer that never comes holds nobody up for longer than `patience`.
+  const lines = {}, patience = 10000;
+  const next = line => {
+    clearTimeout(line.timer);
+    const first = line.waiting.shift();
+    line.busy = Boolean(first);
+    if (!first) return;
+    line.timer = setTimeout(() => next(line), patience);
+    first.send();
+  };
+  window.fxSend = (name, send, whole = false) => {
+    const line = lines[name] ||= {waiting: [], busy: false};
+    if (whole && line.waiting.at(-1)?.whole) line.waiting.pop();
+    line.waiting.push({send, whole});
+    if (!line.busy) next(line);
+  };
+  window.fxAnswered = name => { if (lines[name]) next(lines[name]); };
+
   const copied = async text => {
     if (navigator.clipboard && isSecureContext) return navigator.clipboard.writeText(text);
     const field = Object.assign(document.createElement('textarea'), {value: text});
