@@ -27,7 +27,7 @@ def clicks(line: str) -> str:
     return (
         "element.addEventListener('click', e => {"
         "const t = e.target.closest('[data-act]'); if (!t) return;"
-        f"const told = {{...t.dataset}}; fxSend('{line}', () => trigger('act', told));}})"
+        f"const told = {{...t.dataset}}; fxSend('{line}', told, () => trigger('act', told));}})"
     )
 
 

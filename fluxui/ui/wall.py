@@ -29,17 +29,17 @@ LINE = "gallery"  # in which all clicks of the tab wait for each other
 CLICKS = (
     "element.addEventListener('click', e => {"
     "const t = e.target.closest('[data-act]'); if (!t) return;"
-    "const told = {...t.dataset};"
-    f"if (told.act !== 'tick') {{ fxSend('{LINE}', () => trigger('act', told)); return; }}"
+    "const told = {...t.dataset}, send = () => trigger('act', told);"
+    f"if (told.act !== 'tick') {{ fxSend('{LINE}', told, send); return; }}"
     "const all = [...element.querySelectorAll('[data-act=tick]')];"
     "const at = all.indexOf(t), from = e.shiftKey ? all.indexOf(element.fxLast) : at;"
     "const on = t.getAttribute('aria-pressed') !== 'true';"
     "const part = from < 0 ? [t] : all.slice(Math.min(at, from), Math.max(at, from) + 1);"
     "for (const one of part) one.setAttribute('aria-pressed', on);"
     "element.fxLast = t;"
-    "const pictures = all.filter(p => p.getAttribute('aria-pressed') === 'true')"
-    ".map(p => p.dataset.id + '/' + p.dataset.index).join(' ');"
-    f"fxSend('{LINE}', () => trigger('act', {{act: 'tick', pictures}}), true);}})"
+    "const ticked = all.filter(p => p.getAttribute('aria-pressed') === 'true');"
+    "told.pictures = ticked.map(p => p.dataset.id + '/' + p.dataset.index).join(' ');"
+    f"fxSend('{LINE}', told, send);}})"
 )
 
 

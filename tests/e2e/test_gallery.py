@@ -157,6 +157,11 @@ def test_no_click_is_lost_while_an_answer_is_on_its_way(
     for _ in range(3):
         page.keyboard.press("ArrowRight")
     expect(page.locator("#g-picture")).to_contain_text("4 of 6")
+    throw = page.locator("#g-picture [data-act=delete]")
+    throw.evaluate("button => { button.click(); button.click(); }")
+    expect(page.locator("#g-bar")).to_contain_text("1 picture moved to the trash.")
+    act(page, "#g-bar", "undo")
+    expect(page.locator("#g-grid .fx-thumb")).to_have_count(6)
 
 
 def test_a_star_a_tag_and_a_size_find_it_again(open_page: OpenPage, app: App) -> None:
