@@ -12,6 +12,7 @@ from fluxui.errors import FluxuiError, GenerationNotFound, LoraMisfit, StorageFu
 from fluxui.gallery import Card
 from fluxui.generation import Status
 from fluxui.pictures import Difference
+from fluxui.recall import Recalled
 from fluxui.request import GenerationForm, GenerationRequest
 from fluxui.studio import Studio
 from fluxui.ui import html, stage
@@ -77,15 +78,19 @@ class Acts:
 
     def use(self, desk: Desk, data: dict[str, str]) -> Changes:
         """Fill the form so that Generate would paint this picture again."""
-        request = self._request_of(data)
-        filled = self.form.fill(desk, request) | self.frame.go_to("generate")
-        gone = [ref.model_id for ref in request.loras if ref.model_id not in desk.loras]
-        words = f"Settings restored, but without {', '.join(gone)}: not found"
-        return filled | self.frame.say(desk, words if gone else "Settings restored")
+        recalled = self.studio.recall_kept(data["id"], int(data["index"]))
+        filled = self.form.fill(desk, recalled.request) | self.frame.go_to("generate")
+        if not recalled.sentences:
+            return filled | self.frame.say(desk, "Settings restored")
+        desk.notice = restored("Settings restored.", recalled)
+        return filled | self.show(desk)
 
     def vary(self, desk: Desk, data: dict[str, str]) -> Changes:
         """One step away from a picture, painted at once."""
-        how, request = data.get("how", "seed"), self._request_of(data)
+        how, request = (
+            data.get("how", "seed"),
+            self.studio.request_of(data["id"], int(data["index"])),
+        )
         varied = vary(request, how, self.studio.base_model.limits) or request
         form = GenerationForm.parse(varied.model_dump())
         desk.show(self.studio.submit(form).id)
@@ -121,11 +126,6 @@ class Acts:
         differs = pictures.difference((desk.shown, desk.index), (desk.twin, 1))
         drop = html.button("delete", "Delete the second one", id=desk.twin)
         return stage.compare(shown, twin, verdict(differs, drop), "Painted again", "As it was kept")
-
-    def _request_of(self, data: dict[str, str]) -> GenerationRequest:
-        """The request that paints one picture of a generation alone."""
-        card = self.studio.pictures.card(data["id"], int(data["index"]))
-        return card.generation.request.model_copy(update={"seed": card.image.seed, "num_images": 1})
 
     def compare(self, desk: Desk, data: dict[str, str]) -> Changes:
         """Paint the same picture without LoRA, or find it where it was painted before."""
@@ -201,6 +201,13 @@ class Acts:
         seconds = self.studio.estimate(_twin(card))
         price = f" · {html.duration(seconds)}" if seconds is not None else ""
         return f"Compare without LoRA{price}"
+
+
+def restored(title: str, recalled: Recalled) -> str:
+    """What could not be restored, and the LoRAs to take instead of lacking ones, as a notice."""
+    use = "".join(html.button("lay", f"Use {one}", id=one) for one in recalled.nearest)
+    words = " ".join(recalled.sentences) or "Generate paints the same picture."
+    return html.notice(title, words, use, "warn" if recalled.sentences else "info")
 
 
 def verdict(differs: Difference, drop: str) -> str:
