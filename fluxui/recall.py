@@ -97,6 +97,16 @@ def check_repeatable(generation: Generation, base_model: BaseModel, loras: Seque
         )
 
 
+def changes_between(then: Generation, now: Generation) -> str:
+    """In words, what is known to be different in how two generations were painted."""
+    if not (then.machine and now.machine):
+        return ""
+    facts = [one.machine | {"shortcuts": ", ".join(one.shortcuts)} for one in (then, now)]
+    names = dict.fromkeys([*facts[0], *facts[1]])
+    pairs = [(name, *(fact.get(name) or "none" for fact in facts)) for name in names]
+    return "; ".join(f"{name}: {was}, now {is_}" for name, was, is_ in pairs if was != is_)
+
+
 def _within(
     recipe: Recipe, base_model: BaseModel, sentences: list[str]
 ) -> Iterator[tuple[str, Any]]:

@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
+from importlib.metadata import version
 from itertools import count
 from typing import Any
 
@@ -40,6 +41,10 @@ log = logging.getLogger(__name__)
 
 # Told why it has to wait; it lets some time pass. Raises Closing, Cancelled.
 Wait = Callable[[str], None]
+
+# What of a pipeline's description, and whose versions, go into the record.
+MATTERS = ("device", "dtype", "rung", "attention", "compiled", "threads")
+LIBRARIES = ("torch", "diffusers", "transformers")
 
 # Between two looks whether the disk has room again.
 ROOM_SECONDS = 1.0
@@ -92,7 +97,8 @@ class Worker:
             ended = generation.advance(Status.failed, error=_failure(error))
         else:
             report(saving)
-            return partial(self._keep, generation, paintings, wait)
+            painted = generation.model_copy(update={"machine": machine_of(self.pipeline)})
+            return partial(self._keep, painted, paintings, wait)
         return partial(self._record, ended, wait)
 
     def _paint(
@@ -171,6 +177,18 @@ class Worker:
             self.tell(ended)
         except Exception:
             log.exception("Generation %s ended, but could not be recorded.", ended.id)
+
+
+def machine_of(pipeline: Pipeline) -> dict[str, str]:
+    """What may make a rerun differ in its last bits: device, precision, kernels, versions."""
+    facts = pipeline.describe()
+    known = {name: str(facts[name]) for name in MATTERS if facts.get(name)}
+    return known | _versions()
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in LIBRARIES}
 
 
 def _patiently(keep: Callable[[], None], wait: Wait) -> None:

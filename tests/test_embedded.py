@@ -82,6 +82,19 @@ def test_the_comment_is_of_the_type_that_the_standard_says(output_format: Output
     assert made[start + 8 : start + length].decode("utf-16-be") == text
 
 
+HUGE = b"/" + struct.pack("<I", 16_382 | 16_382 << 14) + bytes(20)
+WEBP_BOMB = b"RIFF" + struct.pack("<I", 38) + b"WEBPVP8L" + struct.pack("<I", 25) + HUGE + b"\0"
+AT = file("JPEG").index(b"\xff\xc0") + 5
+JPEG_BOMB = file("JPEG")[:AT] + struct.pack(">HH", 65_500, 65_500) + file("JPEG")[AT + 4 :]
+
+
+@pytest.mark.parametrize("bomb", [WEBP_BOMB, JPEG_BOMB], ids=["webp", "jpeg"])
+def test_a_bomb_is_refused_before_it_is_decoded(bomb: bytes) -> None:
+    for read in (images.read_texts, images.thumbnail_of):
+        with pytest.raises(InvalidRequest, match="40 megapixels"):
+            read(bomb)
+
+
 def test_the_longest_prompt_fits() -> None:
     long = SETTINGS | {"prompt": "&" * 2000, "painted": "🎨" * 2000 + "<" * 3200}
     assert images.read_settings(images.encode(bytes(192), 8, 8, long, "jpeg")) == long

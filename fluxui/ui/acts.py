@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from fluxui.errors import FluxuiError, GenerationNotFound, LoraMisfit, StorageFull, TryLater
 from fluxui.gallery import Card
-from fluxui.generation import Status
+from fluxui.generation import Generation, Status
 from fluxui.pictures import Difference
-from fluxui.recall import Recalled
+from fluxui.recall import Recalled, changes_between
 from fluxui.request import GenerationForm, GenerationRequest
 from fluxui.studio import Studio
 from fluxui.ui import html, stage
@@ -125,7 +125,8 @@ class Acts:
             return stage.compare(shown, twin, desk.notice)
         differs = pictures.difference((desk.shown, desk.index), (desk.twin, 1))
         drop = html.button("delete", "Delete the second one", id=desk.twin)
-        return stage.compare(shown, twin, verdict(differs, drop), "Painted again", "As it was kept")
+        words = verdict(differs, drop, reason(shown.generation, twin.generation))
+        return stage.compare(shown, twin, words, "Painted again", "As it was kept")
 
     def compare(self, desk: Desk, data: dict[str, str]) -> Changes:
         """Paint the same picture without LoRA, or find it where it was painted before."""
@@ -210,27 +211,36 @@ def restored(title: str, recalled: Recalled) -> str:
     return html.notice(title, words, use, "warn" if recalled.sentences else "info")
 
 
-def verdict(differs: Difference, drop: str) -> str:
+def reason(then: Generation, now: Generation) -> str:
+    """Why the same picture may differ in its last bits, as far as that is known."""
+    if changed := changes_between(then, now):
+        return f"What is different: {changed}."
+    if then.machine:
+        return "Device, precision and versions are the same: this device is not always exact."
+    return "Another device, another precision or other versions paint a little differently."
+
+
+def verdict(differs: Difference, drop: str, reason: str = "") -> str:
     """What came out of painting a picture again, as a notice."""
     if differs.lossy:
-        return _verdict_of_jpeg(differs, drop)
+        return _verdict_of_jpeg(differs, drop, reason)
     if not differs.pixels:
         return html.notice("Bit-identical.", "Painted again, every pixel is the same.", drop)
     words = (
         f"{differs.pixels:,} of {differs.of:,} pixels differ, by {differs.largest} of 255 at most. "
-        "Another device, another precision or other versions than then paint a little differently."
+        f"{reason}"
     )
     return html.notice("Not bit-identical.", words, drop, "warn")
 
 
-def _verdict_of_jpeg(differs: Difference, drop: str) -> str:
+def _verdict_of_jpeg(differs: Difference, drop: str, reason: str) -> str:
     """It rounds every picture a little, and so hides what is smaller than that."""
     if not differs.pixels:
         words = "Compared as JPEG, which is not lossless, every pixel is the same."
         return html.notice("The same as far as a JPEG shows.", words, drop)
     words = (
         f"Compared as JPEG, which is not lossless, {differs.pixels:,} of {differs.of:,} pixels "
-        f"differ, by {differs.largest} of 255 at most."
+        f"differ, by {differs.largest} of 255 at most. {reason}"
     )
     return html.notice("Not the same.", words, drop, "warn")
 
