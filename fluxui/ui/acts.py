@@ -82,7 +82,7 @@ class Acts:
         filled = self.form.fill(desk, recalled.request) | self.frame.go_to("generate")
         if not recalled.sentences:
             return filled | self.frame.say(desk, "Settings restored")
-        desk.notice = restored("Settings restored.", recalled)
+        desk.twin, desk.notice = "", restored("Settings restored.", recalled)
         return filled | self.show(desk)
 
     def vary(self, desk: Desk, data: dict[str, str]) -> Changes:
