@@ -12,13 +12,15 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import reduce
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageChops
 
 from fluxui.embedded import KEYWORD, chunks, tags, texts_of
 from fluxui.errors import InvalidRequest
-from fluxui.settings import OutputFormat
+
+if TYPE_CHECKING:
+    from fluxui.settings import OutputFormat
 
 THUMBNAIL = 384  # pixels, the longer side
 MAX_PIXELS = 40_000_000
