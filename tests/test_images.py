@@ -52,7 +52,7 @@ def test_another_program_reads_the_same_pixels(kind: OutputFormat, size: tuple[i
     pixels = os.urandom(size[0] * size[1] * 3)
     with Image.open(io.BytesIO(images.encode(pixels, *size, SETTINGS, kind))) as picture:
         assert (picture.format, picture.mode, picture.size) == (kind.upper(), "RGB", size)
-        assert (picture.tobytes() == pixels) == (kind != "jpeg")
+        assert picture.tobytes() == pixels or kind == "jpeg"
 
 
 @pytest.mark.parametrize("kind", FORMATS)
