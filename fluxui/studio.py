@@ -27,6 +27,7 @@ from fluxui.errors import (
 )
 from fluxui.gallery import image_of
 from fluxui.generation import Generation, LoraUse, Status, add_trigger_words
+from fluxui.grids import Grids
 from fluxui.history import History, Query
 from fluxui.loras.hub import Hub
 from fluxui.loras.library import Library, Lora
@@ -94,6 +95,7 @@ class Studio:
         self._who = who
         self.pictures = Pictures(self._storage, self._history, self._trash, who)
         self.collection = Collection(self._library, self._history, self._hub, who)
+        self.grids = Grids(self, self.pictures, self.collection, who)
 
     def serving(self, who: Who) -> Studio:
         """The same studio, at each call for the visitor that `who` then gives."""
@@ -107,7 +109,9 @@ class Studio:
 
     # Requests
 
-    def submit(self, form: GenerationForm, idempotency_key: str = "") -> Generation:
+    def submit(
+        self, form: GenerationForm, idempotency_key: str = "", tags: tuple[str, ...] = ()
+    ) -> Generation:
         """Accept a request: it is on disk when this returns.
 
         Raises InvalidRequest, LoraNotFound, LoraMisfit, QueueFull, LimitReached, Restarting,
@@ -122,7 +126,7 @@ class Studio:
         with self._admission:
             if earlier := self._history.find(key) if idempotency_key else None:
                 return self._same(earlier, form)
-            return self._accept(request, loras, key if idempotency_key else "")
+            return self._accept(request, loras, key if idempotency_key else "", tags)
 
     def _fitting(self, ref: LoraRef) -> Lora:
         lora = self._library.get(ref.model_id)
@@ -136,7 +140,13 @@ class Studio:
             raise IdempotencyConflict("This Idempotency-Key was used for another request.")
         return earlier
 
-    def _accept(self, request: GenerationRequest, loras: list[Lora], key: str) -> Generation:
+    def _accept(
+        self,
+        request: GenerationRequest,
+        loras: list[Lora],
+        key: str = "",
+        tags: tuple[str, ...] = (),
+    ) -> Generation:
         words = tuple(word for lora in loras for word in lora.trigger_words)
         added, painted = add_trigger_words(request.prompt, words)
         generation = Generation(
@@ -156,6 +166,7 @@ class Studio:
             ),
             idempotency_key=key,
             visitor=self._who().id,
+            tags=tags,
         )
         self._stay("Nothing was queued.")
         place = ticket(generation, self._watch.pace())
@@ -171,7 +182,7 @@ class Studio:
                 f"This generation is {generation.status.value}: there is nothing to run again."
             )
         loras = [self._fitting(ref) for ref in generation.request.loras]
-        return self._accept(generation.request, loras, "")
+        return self._accept(generation.request, loras, tags=generation.tags)
 
     def repeat(self, job_id: str, index: int) -> Generation:
         """Paint one picture again, as a new generation. Raises IllegalTransition, LoraMisfit,
@@ -181,7 +192,7 @@ class Studio:
         check_repeatable(generation, self.base_model, loras)
         seed = image_of(generation, index).seed
         request = generation.request.model_copy(update={"seed": seed, "num_images": 1})
-        return self._accept(request, loras, "")
+        return self._accept(request, loras)
 
     def estimate(self, form: GenerationForm) -> float | None:
         """Seconds for this request on this machine, from what it painted before."""

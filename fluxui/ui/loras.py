@@ -22,6 +22,7 @@ from fluxui.ui.generate import Generate
 from fluxui.ui.html import button
 from fluxui.ui.lora_cards import cards, fit_report, made, nav, toolbar, watching
 from fluxui.ui.lora_import import ImportPanel
+from fluxui.ui.strip import Strip
 
 PAINTED_WITH = 8
 WATCH_SECONDS = 5
@@ -74,6 +75,7 @@ class Loras:
                     self.fit = self._html("l-fit")
                     self._build_fields()
                 with gr.Column(scale=5, min_width=300, elem_classes="fx-panel fx-card-panel"):
+                    self.strip = Strip(studio)
                     self.made = self._html("l-made")
 
     def _html(self, elem_id: str) -> gr.HTML:
@@ -115,6 +117,7 @@ class Loras:
             self.nav,
             self.fit,
             self.made,
+            *self.strip.outputs,
             *fields,
         ]
 
@@ -136,10 +139,12 @@ class Loras:
         )
         self.panel.result.act(self.bring, self.desk, self.outputs, **WATCHING)
         everything = list(dict.fromkeys([*self.generate.outputs, *self.outputs]))
-        for part in (self.notice, self.bar, self.cards, self.nav, self.made):
-            part.act(self.act, self.desk, everything, **QUIET)
+        strip = self.strip.sheet
+        for part in (self.notice, self.bar, self.cards, self.nav, self.made, strip.html):
+            self.then_watch(part.act(self.act, self.desk, everything, **QUIET))
+        self.then_watch(self.strip.wire(self.desk))
         fields = [self.desk, self.name, self.trigger, self.weight]
-        saved = [self.nav, self.generate.frame.toast]
+        saved = [self.nav, strip.html, self.generate.frame.toast]
         gr.on(
             [self.name.submit, self.name.blur, self.trigger.submit, self.trigger.blur],
             self.save,
@@ -148,6 +153,12 @@ class Loras:
             **QUIET,
         )
         self.weight.input(self.save, fields, saved, trigger_mode="always_last", **QUIET)
+
+    def then_watch(self, event: Any) -> None:
+        """After `event`: follow the strip that is shown, then tell what was painted."""
+        followed = self.strip.sheet.then_watch(event, self.desk)
+        told = [self.nav, self.made, self.strip.go]
+        followed.then(self.tell, [self.desk, self.strip.weights], told, **QUIET)
 
     # Handlers
 
@@ -206,6 +217,9 @@ class Loras:
             "remove": self._remove,
             "undo": self._undo,
             "open": self._open_picture,
+            "weight": self._use_weight,
+            "stop": self.strip.sheet.act,
+            "again": self.strip.sheet.act,
         }
         try:
             return acts[data["act"]](desk, data)
@@ -232,6 +246,13 @@ class Loras:
         lora = self._listed(data["id"])
         lora = self.studio.collection.update(lora.model_id, favourite=not lora.favourite)
         return {self.nav: self._nav(lora)}
+
+    def _use_weight(self, desk: Desk, data: dict[str, str]) -> Changes:
+        """What stood the test becomes the default."""
+        weight = min(max(float(data["weight"]), 0.0), MAX_WEIGHT)
+        lora = self.studio.collection.update(desk.lora, default_weight=weight)
+        said = self.generate.frame.say(desk, f"Default weight of {lora.name}: {weight:g}")
+        return {self.weight: weight} | self.strip.sheet.show(desk) | said
 
     def _favourites(self, desk: Desk, data: dict[str, str]) -> Changes:
         desk.lora_favourites, desk.lora_start = not desk.lora_favourites, 0
@@ -268,7 +289,8 @@ class Loras:
             )
         except FluxuiError as error:
             return {self.nav: self._nav(lora) + html.error_notice(error)}
-        return {self.nav: self._nav(lora)} | self.generate.frame.say(desk, "Saved")
+        shown = {self.nav: self._nav(lora)} | self.strip.sheet.show(desk)
+        return shown | self.generate.frame.say(desk, "Saved")
 
     # What is shown
 
@@ -308,16 +330,28 @@ class Loras:
             return lora
         raise LoraNotFound(model_id)
 
+    def tell(self, desk: Desk, weights: str) -> Changes:
+        """A strip is done: its pictures are among those that were painted with it."""
+        if not desk.lora:
+            return {self.nav: gr.skip()}
+        lora = self._listed(desk.lora)
+        changes = {self.nav: self._nav(lora), self.made: self._made(lora)}
+        return changes | {self.strip.go: self.strip.price(desk, weights)}
+
+    def _made(self, lora: Lora) -> str:
+        pictures = self.studio.pictures.gallery(Query(model_id=lora.model_id))
+        return made(lora, [*map(stage.thumb, pictures.cards[:PAINTED_WITH])])
+
     def _detail(self, desk: Desk) -> Changes:
         lora = self._listed(desk.lora)
-        pictures = self.studio.pictures.gallery(Query(model_id=lora.model_id))
         return {
             self.list: gr.update(visible="hidden"),
             self.detail: gr.update(visible=True),
             self.nav: self._nav(lora),
             self.fit: fit_report(lora, self.studio.base_model.name),
-            self.made: made(lora, [*map(stage.thumb, pictures.cards[:PAINTED_WITH])]),
+            self.made: self._made(lora),
             self.name: lora.name,
             self.trigger: ", ".join(lora.trigger_words),
             self.weight: lora.default_weight,
+            **self.strip.open(desk, lora),
         }
