@@ -87,11 +87,11 @@ class Grids:
             raise
         return grid_of(grid_id, kept)
 
-    def estimate(self, form: GridForm) -> float | None:
-        """Seconds for all cells together."""
+    def estimate(self, form: GridForm) -> tuple[int, float | None]:
+        """How many cells it has, and seconds for all of them, None if nothing was measured."""
         cells = form.cells(self._default_weight)
         each = self._jobs.estimate(cells[0])
-        return None if each is None else each * len(cells)
+        return len(cells), None if each is None else each * len(cells)
 
     def _default_weight(self, model_id: str) -> float:
         for lora in self._collection.all():

@@ -19,6 +19,7 @@ from fluxui.ui.desk import Desk
 from fluxui.ui.events import QUIET, WATCHING, Changes
 from fluxui.ui.form import WEIGHT_STEP
 from fluxui.ui.generate import Generate
+from fluxui.ui.grids import GridPanel
 from fluxui.ui.html import button
 from fluxui.ui.lora_cards import cards, fit_report, made, nav, toolbar, watching
 from fluxui.ui.lora_import import ImportPanel
@@ -54,6 +55,9 @@ class Loras:
                     min_width=150,
                     elem_id="l-sort",
                 )
+                self.open_grid = gr.Button(
+                    "Compare LoRAs", size="lg", scale=0, min_width=160, elem_id="l-compare"
+                )
                 self.open_panel = gr.Button(
                     "Import LoRA",
                     variant="primary",
@@ -63,6 +67,7 @@ class Loras:
                     elem_id="l-import",
                 )
             self.panel = ImportPanel(studio)
+            self.grid = GridPanel(studio)
             self.watch = self._html("l-watch")
             self.notice = self._html("l-notice")
             self.bar = self._html("l-bar")
@@ -134,6 +139,7 @@ class Loras:
         self.timer.tick(self.look, self.desk, [self.watch, self.bar, self.cards], **QUIET)
         self.open_panel.click(self.panel.toggle, self.desk, self.panel.column, **QUIET)
         self.panel.wire(self.desk)
+        self._wire_grid()
         self.panel.upload.upload(
             self.take_in, [self.desk, self.panel.upload], self.outputs, **QUIET
         )
@@ -153,6 +159,16 @@ class Loras:
             **QUIET,
         )
         self.weight.input(self.save, fields, saved, trigger_mode="always_last", **QUIET)
+
+    def _wire_grid(self) -> None:
+        grid = self.grid
+        opened = self.open_grid.click(grid.toggle, self.desk, grid.outputs, **QUIET)
+        grid.sheet.then_watch(opened, self.desk)
+        acted = grid.sheet.html.act(
+            self.act_on_grid, self.desk, [*self.generate.outputs, grid.sheet.html], **QUIET
+        )
+        grid.sheet.then_watch(acted, self.desk)
+        grid.wire(self.desk)
 
     def then_watch(self, event: Any) -> None:
         """After `event`: follow the strip that is shown, then tell what was painted."""
@@ -226,6 +242,12 @@ class Loras:
         except FluxuiError as error:
             desk.lora = ""
             return self._show(desk, html.error_notice(error))
+
+    def act_on_grid(self, desk: Desk, event: gr.EventData) -> Changes:
+        """A button of the grid."""
+        if event._data["act"] == "open":
+            return self._open_picture(desk, event._data)
+        return self.grid.sheet.act(desk, event._data)
 
     def _open(self, desk: Desk, data: dict[str, str]) -> Changes:
         desk.lora = data["id"]

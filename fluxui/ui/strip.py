@@ -96,7 +96,7 @@ class Strip:
         """What the button says: with the time, once that is known."""
         try:
             form = self._form(desk, "picture", read_weights(weights))
-            seconds = self.studio.grids.estimate(form)
+            _, seconds = self.studio.grids.estimate(form)
         except FluxuiError:
             return "Paint strip"  # what is wrong is said when it is pressed
         return f"Paint strip · about {html.duration(seconds)}" if seconds else "Paint strip"

@@ -55,7 +55,7 @@ def test_a_strip_is_cancelled_and_bad_weights_are_refused(open_page: OpenPage, a
     page.get_by_label("Weights", exact=True).fill("0.5, 7")
     page.locator("#l-paint").click()
     expect(page.locator("#l-strip [role=alert]")).to_contain_text("2 to 8 numbers from 0 to 2")
-    pipeline_of(app).step_seconds = 0.2
+    pipeline_of(app).step_seconds = 1.0
     page.get_by_label("Weights", exact=True).fill("0 0.5 1")
     page.locator("#l-paint").click()
     act(page, "#l-strip", "stop")
@@ -65,3 +65,28 @@ def test_a_strip_is_cancelled_and_bad_weights_are_refused(open_page: OpenPage, a
     pipeline_of(app).step_seconds = 0.0
     page.locator("#l-strip [data-act=again]").last.click()
     expect(page.locator("#l-strip .fx-thumb")).to_have_count(1)
+
+
+def test_loras_are_compared_and_the_grid_is_there_again(open_page: OpenPage, app: App) -> None:
+    page = open_page("?tab=loras")
+    page.locator("#l-compare").click()
+    page.locator("#l-grid-paint").click()
+    expect(page.locator("#l-grid")).to_contain_text("Choose the LoRAs first.")
+    for name in ("Dot art", "Pixel art"):
+        page.get_by_label("LoRAs to compare").click()
+        page.get_by_role("option", name=name, exact=True).click()
+    page.keyboard.press("Escape")
+    page.locator("#l-across").get_by_text("Prompts").click()
+    page.get_by_label("Prompts, one a line").fill("a harbour\n\na wood at night")
+    expect(page.locator("#l-grid-paint")).to_contain_text("4 pictures")
+    page.locator("#l-grid-paint").click()
+    expect(page.locator("#l-grid [data-grid=done]")).to_be_visible()
+    expect(page.locator("#l-grid .fx-thumb")).to_have_count(4)
+    made = app.studio.pictures.page(Query(tag="grid")).generations
+    assert {one.request.prompt for one in made} == {"a harbour", "a wood at night"}
+    page.reload()
+    page.locator("#l-compare").click()
+    expect(page.locator("#l-grid .fx-thumb")).to_have_count(4)
+    expect(page.get_by_label("Prompts, one a line")).to_have_value("a harbour\na wood at night")
+    page.locator("#l-grid .fx-thumb").first.click()
+    picture_is_there(page, "#stage .fx-frame img")
