@@ -238,7 +238,8 @@ class ModelDeleted(Answer):
 
 
 class FitAnswer(Answer):
-    """What the file is, and whether this base model can use it: `verdict` is one sentence."""
+    """What the file is, and whether this base model can use it: `verdict` is one sentence, and
+    `left_out` the tensors that nothing here takes."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -250,6 +251,7 @@ class FitAnswer(Answer):
     layers_total: int
     fits: bool
     verdict: str
+    left_out: tuple[str, ...]
 
 
 class ModelAnswer(Answer):
