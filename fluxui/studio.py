@@ -129,7 +129,7 @@ class Studio:
             return self._accept(request, loras, key if idempotency_key else "", tags)
 
     def _fitting(self, ref: LoraRef) -> Lora:
-        lora = self._library.get(ref.model_id)
+        lora = self._library.find(ref.model_id)
         if not lora.fit.fits:
             raise LoraMisfit(lora.fit.verdict)
         return lora
@@ -172,6 +172,9 @@ class Studio:
         place = ticket(generation, self._watch.pace())
         with self._quota.spending(self._who(), request):
             self._queue.put(place, keep=lambda: self._history.add(generation))
+        for lora in loras:
+            if not lora.sha256:  # so that it is here, if that can be, when its turn comes
+                self._library.fetch(lora.model_id)
         return generation
 
     def retry(self, job_id: str) -> Generation:
@@ -188,7 +191,7 @@ class Studio:
         """Paint one picture again, as a new generation. Raises IllegalTransition, LoraMisfit,
         LoraNotFound where that can't be the same picture, and says why."""
         generation = self.get(job_id)
-        loras = [self._fitting(ref) for ref in generation.request.loras]
+        loras = [self._library.get(ref.model_id) for ref in generation.request.loras]
         check_repeatable(generation, self.base_model, loras)
         seed = image_of(generation, index).seed
         request = generation.request.model_copy(update={"seed": seed, "num_images": 1})

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,6 +25,7 @@ from fluxui.errors import (
     FluxuiError,
     GenerationNotFound,
     HistoryReadOnly,
+    LoraMisfit,
     StorageError,
     StorageFull,
 )
@@ -42,6 +44,8 @@ Wait = Callable[[str], None]
 
 # Between two looks whether the disk has room again.
 ROOM_SECONDS = 1.0
+# Between two looks how much of a LoRA is here.
+FETCH_SECONDS = 0.25
 
 
 def _nothing() -> None:
@@ -83,6 +87,7 @@ class Worker:
         saving = _saving(generation.request)
         wait = partial(_wait, saving, report, cancelled)
         try:
+            generation = self._with_files(generation, report, cancelled)
             paintings = self._paint(generation, report, cancelled)
         except Cancelled as stop:
             ended = generation.advance(Status.cancelled, stopped_at=stop.step)
@@ -92,6 +97,26 @@ class Worker:
             report(saving)
             return partial(self._keep, generation, paintings, wait)
         return partial(self._record, ended, wait)
+
+    def _with_files(
+        self, generation: Generation, report: Report, cancelled: Callable[[], bool]
+    ) -> Generation:
+        """With all its LoRAs on this machine, and the hash of each: the first use of one that lies
+        far away may take a while. Raises LoraMisfit for a file that was exchanged meanwhile."""
+        uses = []
+        for use in generation.loras:
+            fetching = self.library.fetch(use.model_id)
+            while not wait_for([fetching.job], timeout=FETCH_SECONDS).done:
+                done, total = fetching.done() or (0, 0)
+                words = f"{use.name}: {done / 1e6:,.1f} of {total / 1e6:,.1f} MB are here."
+                report(Progress(Phase.fetching, obstacle=words if total else use.name))
+                if cancelled():
+                    raise Cancelled(0)
+            sha256 = fetching.job.result()
+            if use.sha256 not in ("", sha256):
+                raise LoraMisfit(f"The LoRA {use.model_id} became another file meanwhile.")
+            uses.append(use.model_copy(update={"sha256": sha256}))
+        return generation.model_copy(update={"loras": tuple(uses)})
 
     def _paint(
         self, generation: Generation, report: Report, cancelled: Callable[[], bool]

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -38,7 +39,7 @@ from fluxui.loras.header import SUFFIX, opened
 from fluxui.loras.known import Known
 from fluxui.loras.listing import Listing
 from fluxui.loras.lora import Lora, lora_of, new_id
-from fluxui.loras.reading import Base, Reader, Report
+from fluxui.loras.reading import Base, Fetching, Reader, Report
 from fluxui.request import MAX_WEIGHT
 
 __all__ = ["BUILT_IN", "PATIENCE", "Library", "Lora"]
@@ -126,6 +127,11 @@ class Library:
             return None
         return lora_of(file, None, {})
 
+    def find(self, model_id: str) -> Lora:
+        """One LoRA as its header tells: the hash is "" until somebody needs it, and nothing is
+        downloaded. Raises LoraNotFound, StorageUnavailable."""
+        return self._lora(self.listing.find(model_id))
+
     def get(self, model_id: str) -> Lora:
         """One LoRA with its hash, which may mean to download it.
 
@@ -158,6 +164,14 @@ class Library:
             if file := self._trashed(model_id):
                 return self.reader.path(file)
             raise
+
+    def fetch(self, model_id: str) -> Fetching:
+        """Begin to bring it here, if it is not, behind the scenes and once for all who ask; also
+        one that was deleted meanwhile. Raises LoraNotFound, StorageUnavailable."""
+        file = self.listing.files().get(model_id) or self._trashed(model_id)
+        return self.reader.fetch_later(
+            file or self.listing.find(model_id), partial(self._trashed, model_id)
+        )
 
     def is_here(self, model_id: str) -> bool:
         """Whether it can be used without a download. Raises LoraNotFound."""

@@ -8,7 +8,7 @@ from fluxui.gallery import Card
 from fluxui.generation import Generation, Status
 from fluxui.grid import Grid
 from fluxui.grids import GridMoment, column_words, row_words
-from fluxui.queue import Progress
+from fluxui.queue import Phase, Progress
 from fluxui.ui import html
 from fluxui.ui.html import button, esc
 
@@ -69,6 +69,8 @@ def box(cell: Generation | None, moment: GridMoment, card: CardOf) -> str:
     now = moment.cell
     mine = now is not None and now.generation.id == cell.id
     progress = now.progress if now and mine else None
+    if progress and progress.phase is Phase.fetching:
+        return _empty(moment.grid, f"fetching {progress.obstacle}")
     if cell.status is Status.running or (progress and progress.step):
         return _painting(moment.grid, progress or Progress())
     return _empty(moment.grid, "held up" if progress and progress.obstacle else "waiting")

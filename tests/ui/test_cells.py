@@ -60,6 +60,9 @@ def test_a_cell_says_why_it_has_no_picture_yet() -> None:
     assert "1 of 3 painted" in markup
     assert 'data-act="stop"' in markup
     assert 'data-grid="painting"' in markup
+    fetching = Progress(Phase.fetching, obstacle="Ink: 1.0 of 350.0 MB are here.")
+    markup = strip(running, queued, cell=Moment(running, fetching, None))
+    assert "fetching Ink: 1.0 of 350.0 MB" in markup
     error = Failure(**OutOfMemory("Out of memory at step 3.").as_dict())
     failed = cell(0.4, status=Status.failed, images=0, error=error)
     markup = strip(failed, cell(0.8, status=Status.cancelled, images=0))
