@@ -123,6 +123,12 @@ def weights(generation: Generation) -> str:
     return ", ".join(named) or "–"
 
 
+def shortcuts(generation: Generation) -> list[tuple[str, str]]:
+    """The fact that it was painted otherwise than by the weights as published, where it was."""
+    named = esc(", ".join(generation.shortcuts))
+    return [("Shortcuts", f"{named}; these change the picture")] if named else []
+
+
 def prompt_markup(generation: Generation) -> str:
     """The prompt as typed, with the trigger words that were put in front as badges."""
     badges = "".join(tag(word) + " " for word in generation.trigger_words)

@@ -186,7 +186,7 @@ def picture_facts(generation: Generation, image: Image) -> list[tuple[str, str]]
     ]
     if generation.seconds is not None:
         rows.append(("Took", html.duration(generation.seconds / len(generation.images))))
-    return rows
+    return rows + html.shortcuts(generation)
 
 
 def actions(card: Card, compare: str, ways: str = "") -> str:

@@ -231,7 +231,7 @@ def all_facts(card: Card) -> list[tuple[str, str]]:
     ]
     if request.num_images > 1:
         rows.insert(4, ("Image", f"{image.index} of {request.num_images}"))
-    return rows
+    return rows + html.shortcuts(generation)
 
 
 def _arrow(act: str, sign: str, words: str, enabled: bool) -> str:

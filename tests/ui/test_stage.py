@@ -7,7 +7,7 @@ import pytest
 
 from fluxui.generation import Failure, Generation, Status
 from fluxui.queue import Phase, Progress
-from fluxui.ui import stage
+from fluxui.ui import html, stage, wall
 from fluxui.ui.stage import Example
 from tests.ui.conftest import NASTY, make_card, make_generation
 
@@ -105,6 +105,13 @@ def test_one_picture_has_no_film_and_four_have_one() -> None:
 def test_compare_is_offered_only_where_there_is_something_to_compare() -> None:
     card = make_card(make_generation())
     assert 'data-act="compare"' not in stage.result([card], card, "")
+
+
+def test_shortcuts_that_change_pictures_are_told_beside_the_picture() -> None:
+    fast = make_card(make_generation(shortcuts=("fp8 weights", "step cache")))
+    for markup in (stage.result([fast], fast, ""), html.facts(wall.all_facts(fast))):
+        assert "fp8 weights, step cache; these change the picture" in markup
+    assert "Shortcuts" not in html.facts(wall.all_facts(make_card(make_generation())))
 
 
 def test_nothing_that_people_typed_is_markup() -> None:
