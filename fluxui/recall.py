@@ -6,7 +6,7 @@ another file is never taken for it. It changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -20,6 +20,9 @@ from fluxui.pipeline.base_models import BaseModel
 from fluxui.request import MAX_WEIGHT, GenerationForm, GenerationRequest
 
 MAX_FILE = 100 * 2**20  # bytes
+WHOLE = 64  # hexadecimal digits of a hash of ours
+
+ByHash = Callable[[str], Lora | None]
 
 
 @dataclass(frozen=True)
@@ -32,14 +35,17 @@ class Recalled:
     nearest: tuple[str, ...]
 
 
-def recall(png: bytes, base_model: BaseModel, loras: Sequence[Lora]) -> Recalled:
-    """Raises InvalidRequest for what is no PNG, or carries no settings."""
+def recall(png: bytes, base_model: BaseModel, loras: Sequence[Lora], by_hash: ByHash) -> Recalled:
+    """`by_hash` finds one of which it is not known yet what it is, None if none is it.
+
+    Raises InvalidRequest for what is no PNG, or carries no settings.
+    """
     if len(png) > MAX_FILE:
         raise InvalidRequest(f"This file is larger than {MAX_FILE // 2**20} MB.")
     recipe = parameters.read(images.read_texts(png))
     sentences: list[str] = []
     values = dict(_within(recipe, base_model, sentences))
-    chosen, nearest = _loras(recipe, loras, sentences)
+    chosen, nearest = _loras(recipe, loras, by_hash, sentences)
     if recipe.missed:
         sentences.append(f"Not restored: {', '.join(recipe.missed)}.")
     if recipe.base_model and recipe.base_model not in (base_model.id, base_model.name):
@@ -101,12 +107,17 @@ def _complaint(values: dict[str, Any], base_model: BaseModel) -> str:
 
 
 def _loras(
-    recipe: Recipe, here: Sequence[Lora], sentences: list[str]
+    recipe: Recipe, here: Sequence[Lora], by_hash: ByHash, sentences: list[str]
 ) -> tuple[list[dict[str, Any]], list[str]]:
     chosen: dict[str, dict[str, Any]] = {}
     nearest: list[str] = []
     for named in recipe.loras:
-        found = _by_hash(named, here) or _by_name(named, here)
+        found = _by_hash(named, here)
+        if found is None and len(named.sha256) == WHOLE:
+            found = by_hash(named.sha256)
+            if found is None and (found := _by_name(named, here)):
+                sentences.append(f"{found.model_id} is taken by its name: it was never used here.")
+        found = found or _by_name(named, here)
         if found is None:
             sentences.append(_absent(named, here))
             close = get_close_matches(named.name, [one.model_id for one in here], 1, 0.5)
@@ -130,7 +141,7 @@ def _by_hash(named: Named, here: Sequence[Lora]) -> Lora | None:
 def _by_name(named: Named, here: Sequence[Lora]) -> Lora | None:
     """Only where the hashes do not say that it is another: other programs' are shorter ones of
     other bytes, and say nothing here."""
-    whole = len(named.sha256) == 64
+    whole = len(named.sha256) == WHOLE
     for one in here:
         same = named.name in (one.model_id, one.name) or _slug(named.name) == _slug(one.model_id)
         if same and not (whole and one.sha256):

@@ -203,7 +203,7 @@ class Studio:
 
     def recall(self, png: bytes) -> Recalled:
         """How a picture was made, as far as it can be made here. Raises InvalidRequest."""
-        return recall(png, self.base_model, self.collection.all())
+        return recall(png, self.base_model, self.collection.all(), self._library.by_hash)
 
     # What became of them
 

@@ -46,6 +46,7 @@ __all__ = ["BUILT_IN", "PATIENCE", "Library", "Lora"]
 
 BUILT_IN = Path(__file__).parent.parent / "assets" / "loras"
 MAX_BYTES = 8 * 2**30
+HASHED_BYTES = 4 * 10**9
 # Seconds that a listing waits for files which were never looked at.
 PATIENCE = 1.0
 
@@ -145,11 +146,18 @@ class Library:
 
     def by_hash(self, sha256: str) -> Lora | None:
         """The LoRA whose tensors have this hash, under whatever name it goes now; None if there is
-        none among those that are on this machine, or were used on it. Downloads nothing."""
+        none among those that were used here, or lie on this machine, of which at most 4 GB are
+        read for it. Downloads nothing."""
         files = self.listing.files().values()
-        for known in (self.reader.known_sha256, self.reader.sha256_here):
-            for file in files:
-                if known(file) == sha256:
+        unread = [file for file in files if not self.reader.known_sha256(file)]
+        for file in files:
+            if self.reader.known_sha256(file) == sha256:
+                return self._lora(file)
+        room = HASHED_BYTES
+        for file in unread:
+            if file.size <= room and self.reader.here(file):
+                room -= file.size
+                if self.reader.sha256_here(file) == sha256:
                     return self._lora(file)
         return None
 
