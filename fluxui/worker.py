@@ -33,6 +33,7 @@ from fluxui.generation import Failure, Generation, Image, LoraUse, Status
 from fluxui.history import History
 from fluxui.loras.library import Library
 from fluxui.pipeline import Adapter, Delta, Painting, Pipeline, Step
+from fluxui.previews import preview_of
 from fluxui.queue import Phase, Progress, Report, Tail
 from fluxui.request import GenerationRequest
 from fluxui.storage import Storage, folder_of, image_key, record_key, thumb_key
@@ -46,6 +47,10 @@ Wait = Callable[[str], None]
 ROOM_SECONDS = 1.0
 # Between two looks how much of a LoRA is here.
 FETCH_SECONDS = 0.25
+
+
+def _unheard(progress: Progress) -> None:
+    """Nobody follows what nobody asked for."""
 
 
 def _nothing() -> None:
@@ -97,6 +102,32 @@ class Worker:
             report(saving)
             return partial(self._keep, generation, paintings, wait)
         return partial(self._record, ended, wait)
+
+    def spare(self, wanted: Callable[[], bool]) -> Tail | None:
+        """Paint the preview of one LoRA that has none, as long as nobody waits for a picture."""
+        pictures = self.library.pictures
+        if not self.pipeline.describe() or (model_id := pictures.lacking()) is None:
+            return None
+        try:
+            asked = preview_of(self.library.find(model_id), self.pipeline.base_model)
+            asked = self._with_files(asked, _unheard, wanted)
+            if not pictures.failed(model_id):  # now that its hash is known
+                painting = self._paint(asked, _unheard, wanted)[0]
+                return partial(self._keep_preview, model_id, painting)
+        except Cancelled:
+            return _nothing  # for later
+        except Exception:
+            log.exception("The preview of %s could not be painted.", model_id)
+            pictures.fail(model_id)
+        return _nothing
+
+    def _keep_preview(self, model_id: str, painting: Painting) -> None:
+        webp = images.thumbnail(painting.pixels, painting.width, painting.height)
+        try:
+            self.library.pictures.put(model_id, webp)
+        except FluxuiError as error:
+            log.warning("The preview of %s could not be kept: %s", model_id, error.message)
+            self.library.pictures.fail(model_id)
 
     def _with_files(
         self, generation: Generation, report: Report, cancelled: Callable[[], bool]

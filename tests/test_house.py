@@ -28,7 +28,7 @@ LINES = (
     ("words", "generation"),
     ("words", "grid"),
     ("organs", "pipeline loras storage history images parameters"),
-    ("motion", "queue"),
+    ("motion", "queue previews"),
     ("motion", "worker"),
     ("studio", "gallery trash estimate system quota post told outputs recall variation"),
     ("studio", "zipping"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -15,20 +16,26 @@ from fluxui.history.tiny import TinyHistory
 from fluxui.loras.header import tensors_sha256
 from fluxui.opening import assemble
 from fluxui.pipeline import Adapter, Painting
+from fluxui.previews import PROMPT
 from fluxui.queue import Phase
 from fluxui.request import GenerationForm, LoraRef
 from fluxui.settings import Settings
 from fluxui.storage.local import LocalStorage
 from fluxui.studio import Studio
-from tests.conftest import FakePipeline, wait
+from tests.conftest import FakePipeline, make_studio, wait
 from tests.faults.test_disk import until
 from tests.lora_files import fitting_lora, write
 
 
 class Loading(FakePipeline):
-    """It reads the LoRAs that it is given, as the real one does."""
+    """It reads the LoRAs that it is given, as the real one does; `begun` are the prompts."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.begun: list[str] = []
 
     def paint(self, prompt: str, *, adapters: Any, **rest: Any) -> Painting:
+        self.begun.append(prompt)
         for adapter in adapters:
             assert isinstance(adapter, Adapter)
             adapter.load()
@@ -53,7 +60,13 @@ class Far(LocalStorage):
 
 
 @pytest.fixture
-def pipeline(settings: Settings) -> FakePipeline:
+def settings(settings: Settings) -> Settings:
+    """With previews, as they are by default."""
+    return settings.model_copy(update={"lora_previews": True})
+
+
+@pytest.fixture
+def pipeline(settings: Settings) -> Loading:
     return Loading(settings)
 
 
@@ -63,7 +76,7 @@ def lora(settings: Settings, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def far(settings: Settings, pipeline: FakePipeline, lora: Path) -> Iterator[tuple[Studio, Far]]:
+def far(settings: Settings, pipeline: Loading, lora: Path) -> Iterator[tuple[Studio, Far]]:
     """A studio with one LoRA in its bucket that was never used."""
     storage = Far(settings.data_dir)
     storage.put("models/ink.safetensors", lora.read_bytes(), "application/octet-stream")
@@ -118,7 +131,7 @@ def test_who_does_not_want_to_wait_for_a_download_cancels(far: tuple[Studio, Far
 
 
 def test_a_lora_that_is_deleted_while_it_is_waited_for_finishes_first(
-    studio: Studio, pipeline: FakePipeline, lora: Path
+    studio: Studio, pipeline: Loading, lora: Path
 ) -> None:
     studio.collection.add(lora)
     pipeline.gate.clear()
@@ -132,7 +145,7 @@ def test_a_lora_that_is_deleted_while_it_is_waited_for_finishes_first(
 
 
 def test_a_lora_that_is_exchanged_while_it_is_waited_for_is_refused(
-    studio: Studio, pipeline: FakePipeline, lora: Path
+    studio: Studio, pipeline: Loading, lora: Path
 ) -> None:
     studio.collection.add(lora)
     pipeline.gate.clear()
@@ -145,3 +158,72 @@ def test_a_lora_that_is_exchanged_while_it_is_waited_for_is_refused(
     failed = wait(studio, second.id)
     assert failed.error
     assert failed.error.message == "The LoRA ink became another file meanwhile."
+
+
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is quiet soon."""
+    monkeypatch.setattr("fluxui.queue.local.QUIET_SECONDS", 0.02)
+    monkeypatch.setattr("fluxui.queue.local.LOOK_SECONDS", 0.02)
+
+
+def test_a_lora_without_a_picture_gets_one_in_the_quiet(
+    quiet: None, studio: Studio, pipeline: Loading, lora: Path
+) -> None:
+    studio.collection.add(lora, trigger_words=("ink",))
+    assert studio.collection.preview("ink") is None
+    studio.warm_up()
+    until(lambda: studio.collection.preview("ink") is not None)
+    picture = studio.collection.preview("ink")
+    assert picture
+    assert picture[8:12] == b"WEBP"
+    time.sleep(0.2)
+    assert pipeline.painted == [f"ink, {PROMPT}"]
+    assert studio.pictures.page().total == 0  # nobody asked for it
+    assert studio.jobs() == []
+
+
+def test_a_preview_gives_way_to_whoever_comes(
+    quiet: None, studio: Studio, pipeline: Loading, lora: Path
+) -> None:
+    studio.collection.add(lora)
+    pipeline.step_seconds = 0.05
+    studio.warm_up()
+    until(lambda: pipeline.begun == [PROMPT])
+    mine = asked(studio, loras=())
+    done = wait(studio, mine.id)
+    assert pipeline.painted[0] == "a boat"
+    assert done.started_at
+    assert (done.started_at - done.created_at).total_seconds() < 0.5
+    until(lambda: studio.collection.preview("ink") is not None)
+
+
+def test_a_preview_that_can_not_be_painted_is_tried_once_over_a_restart_and_any_name(
+    quiet: None, settings: Settings, pipeline: Loading, lora: Path
+) -> None:
+    pipeline.error = RuntimeError("no")
+    studio = make_studio(settings, pipeline)
+    studio.collection.add(lora)
+    studio.warm_up()
+    until(lambda: pipeline.begun == [PROMPT])
+    time.sleep(0.2)
+    studio.close()
+    again = Loading(settings)
+    studio = make_studio(settings, again)
+    studio.collection.add(lora, "same-tensors")
+    studio.warm_up()
+    time.sleep(0.5)
+    assert (pipeline.begun, again.begun) == ([PROMPT], [])
+    assert studio.collection.get("ink").preview == ""
+    studio.close()
+
+
+def test_no_previews_where_they_are_switched_off(
+    quiet: None, settings: Settings, pipeline: Loading, lora: Path
+) -> None:
+    studio = make_studio(settings.model_copy(update={"lora_previews": False}), pipeline)
+    studio.collection.add(lora)
+    studio.warm_up()
+    time.sleep(0.3)
+    assert pipeline.begun == []
+    studio.close()

@@ -39,6 +39,7 @@ from fluxui.loras.header import SUFFIX, opened
 from fluxui.loras.known import Known
 from fluxui.loras.listing import Listing
 from fluxui.loras.lora import Lora, lora_of, new_id
+from fluxui.loras.pictures import Pictures
 from fluxui.loras.reading import Base, Fetching, Reader, Report
 from fluxui.request import MAX_WEIGHT
 
@@ -68,6 +69,7 @@ class Library:
         self.copies = Copies(cache / "loras", limit)
         self.listing = Listing(shelf, built_in, known)
         self.reader = Reader(shelf, known, self.copies, base)
+        self.pictures = Pictures(shelf, self.listing, self.reader, known, base)
         self._lock = threading.Lock()
         self._reserved: set[str] = set()
         self._closing = threading.Event()
@@ -187,11 +189,7 @@ class Library:
 
     def preview(self, model_id: str) -> bytes | None:
         """A WebP picture; None if it has none. Raises LoraNotFound."""
-        file = self.listing.find(model_id)
-        if file.built_in:
-            picture = Path(file.key).parent / PREVIEW
-            return picture.read_bytes() if picture.is_file() else None
-        return self.listing.read(beside(file, PREVIEW))
+        return self.pictures.read(self.listing.find(model_id))
 
     # Imports
 

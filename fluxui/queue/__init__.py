@@ -61,6 +61,10 @@ Tail = Callable[[], None]
 # `cancelled` may raise.
 Run = Callable[[str, Report, Callable[[], bool]], Tail]
 
+# spare(wanted) does a piece of work that nobody asked for, and stops once `wanted()` says that
+# somebody waits; None if there is nothing to do. It raises nothing.
+Spare = Callable[[Callable[[], bool]], Tail | None]
+
 
 class Cancelling(str, Enum):
     """What a cancel met: it had not begun, it runs and will stop, or it is not here."""

@@ -8,6 +8,7 @@ import gradio as gr
 
 from fluxui.errors import FluxuiError
 from fluxui.grid import Across, Grid, GridForm
+from fluxui.previews import PROMPT
 from fluxui.request import MAX_PROMPT
 from fluxui.studio import Studio
 from fluxui.ui import cells, html
@@ -15,7 +16,6 @@ from fluxui.ui.desk import Desk
 from fluxui.ui.events import QUIET, Changes
 from fluxui.ui.form import choice_words
 from fluxui.ui.sheet import Sheet
-from fluxui.ui.strip import PROMPT
 
 ACROSS: list[tuple[str, Across]] = [
     ("Weights", "weights"),

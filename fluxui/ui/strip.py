@@ -11,6 +11,7 @@ from fluxui.grid import GridForm
 from fluxui.grids import GridMoment
 from fluxui.history import Query
 from fluxui.loras.library import Lora
+from fluxui.previews import PROMPT
 from fluxui.request import MAX_PROMPT, MAX_WEIGHT
 from fluxui.studio import Studio
 from fluxui.ui import cells, html
@@ -21,7 +22,6 @@ from fluxui.ui.sheet import Sheet
 
 WEIGHTS = "0, 0.4, 0.8, 1.2"
 MIN_WEIGHTS, MAX_WEIGHTS = 2, 8
-PROMPT = "a yellow castle on rolling hills at sunset"
 
 
 class Strip:
