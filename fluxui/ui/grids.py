@@ -79,6 +79,7 @@ class GridPanel:
                 label="Weights",
                 interactive=True,
                 max_length=400,
+                max_lines=1,
                 scale=1,
                 min_width=180,
                 elem_id="l-grid-values",

@@ -44,8 +44,9 @@ class Strip:
                     label="Weights",
                     interactive=True,
                     max_length=100,
-                    scale=1,
-                    min_width=140,
+                    max_lines=1,
+                    scale=2,
+                    min_width=170,
                     elem_id="l-weights",
                 )
                 self.go = gr.Button("Paint strip", scale=0, min_width=230, elem_id="l-paint")
