@@ -65,7 +65,7 @@ def check_repeatable(generation: Generation, base_model: BaseModel, loras: Seque
             "Start fluxui with that base model to compare.",
         )
     for lora, use in zip(loras, generation.loras, strict=True):
-        if use.sha256 and lora.sha256 != use.sha256:
+        if use.sha256 and lora.sha256 and lora.sha256 != use.sha256:
             raise LoraMisfit(
                 f"The LoRA {use.model_id} is another file now.", "Import the former one again."
             )

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from copy import copy
+from dataclasses import replace
 from functools import partial
 
 from fluxui.collection import Collection
@@ -193,6 +194,9 @@ class Studio:
         generation = self.get(job_id)
         loras = [self._library.get(ref.model_id) for ref in generation.request.loras]
         check_repeatable(generation, self.base_model, loras)
+        # One that is not here yet is compared when it is.
+        pairs = zip(loras, generation.loras, strict=True)
+        loras = [replace(lora, sha256=lora.sha256 or use.sha256) for lora, use in pairs]
         seed = image_of(generation, index).seed
         request = generation.request.model_copy(update={"seed": seed, "num_images": 1})
         return self._accept(request, loras)

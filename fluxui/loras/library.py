@@ -35,7 +35,7 @@ from fluxui.loras.files import (
     Shelf,
     beside,
 )
-from fluxui.loras.header import SUFFIX, opened
+from fluxui.loras.header import SUFFIX, opened, tensors_sha256
 from fluxui.loras.known import Known
 from fluxui.loras.listing import Listing
 from fluxui.loras.lora import Lora, lora_of, new_id
@@ -131,12 +131,12 @@ class Library:
         return lora_of(file, None, {})
 
     def find(self, model_id: str) -> Lora:
-        """One LoRA as its header tells: the hash is "" until somebody needs it, and nothing is
-        downloaded. Raises LoraNotFound, StorageUnavailable."""
+        """One LoRA as its header tells; its hash is "" until it was used. Raises LoraNotFound,
+        StorageUnavailable."""
         return self._lora(self.listing.find(model_id))
 
     def get(self, model_id: str) -> Lora:
-        """One LoRA with its hash, which may mean to download it.
+        """One LoRA, with its hash if the file is on this machine. Downloads nothing.
 
         Raises LoraNotFound, StorageUnavailable.
         """
@@ -144,7 +144,7 @@ class Library:
         lora = self._lora(file)
         if lora.sha256 or not lora.fit.fits:
             return lora
-        return replace(lora, sha256=self.reader.sha256(file))
+        return replace(lora, sha256=self.reader.sha256_here(file))
 
     def by_hash(self, sha256: str) -> Lora | None:
         """The LoRA whose tensors have this hash, under whatever name it goes now; None if there is
@@ -254,6 +254,7 @@ class Library:
             with opened(path) as (stream, _):
                 self._shelf.put(key, stream.read(), "application/octet-stream")
             self.listing.forget()
+            self.reader.keep_sha256(self.listing.find(model_id), tensors_sha256(path))
             card: dict[str, object] = {"origin": dict(origin)} if origin else {}
             card |= {"name": name} if name else {}
             card |= {"trigger_words": list(words)} if words else {}
@@ -317,6 +318,8 @@ class Library:
         if file.built_in:
             raise InvalidRequest(f"{model_id} came with fluxui and can't be deleted.")
         keys = [key for key in self._keys(file) if self._copied(key, f"{TRASH}{key}")]
+        if trashed := self._trashed(model_id):
+            self._still(file, trashed)
         for key in keys:
             self._shelf.delete(key)
         self.listing.forget()
@@ -333,7 +336,13 @@ class Library:
         for key in keys:
             self._shelf.delete(f"{TRASH}{key}")
         self.listing.forget()
+        self._still(file, self.listing.find(model_id))
         return self.get(model_id)
+
+    def _still(self, former: File, now: File) -> None:
+        """The same tensors under another key: what was found out is not to be found out again."""
+        if sha256 := self.reader.known_sha256(former):
+            self.reader.keep_sha256(now, sha256)
 
     def _trashed(self, model_id: str) -> File | None:
         """The file of a LoRA that was deleted under this id."""

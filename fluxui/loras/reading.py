@@ -169,8 +169,12 @@ class Reader:
         """The hash of its tensors, which may mean to download it. Raises LoraUnreadable."""
         if not (sha256 := self.known_sha256(file)):
             sha256 = tensors_sha256(self.path(file))
-            self._known.keep(f"sha256 {file.stamp}", sha256)
+            self.keep_sha256(file, sha256)
         return sha256
+
+    def keep_sha256(self, file: File, sha256: str) -> None:
+        """Somebody knows it: it has not to be found out."""
+        self._known.keep(f"sha256 {file.stamp}", sha256)
 
     def known_sha256(self, file: File) -> str:
         """ "" as long as it was not found out."""
