@@ -26,14 +26,15 @@ LINES = (
     ("words", "__init__ errors"),
     ("words", "settings request visitor"),
     ("words", "generation"),
+    ("words", "grid"),
     ("organs", "embedded"),
     ("organs", "pipeline loras storage history images parameters"),
-    ("motion", "queue"),
+    ("motion", "queue previews"),
     ("motion", "worker"),
     ("studio", "gallery trash estimate system quota post told outputs recall variation"),
     ("studio", "zipping"),
     ("studio", "watch waiting pictures collection webhook rebuild verify exchange"),
-    ("studio", "upkeep"),
+    ("studio", "upkeep grids"),
     ("studio", "studio"),
     ("studio", "opening"),
     ("faces", "doctor space"),
@@ -49,7 +50,7 @@ LEVEL = {name: level for level, (_, names) in enumerate(LINES) for name in names
 # Every import of an organ by its neighbour, and why it may be.
 NEIGHBOURS: dict[tuple[str, str], str] = {}
 
-WORDS = ("settings.py", "request.py", "generation.py")
+WORDS = ("settings.py", "request.py", "generation.py", "grid.py")
 PYDANTIC_ERRORS = ("history/tiny.py", "cli.py")  # they say in our words what it refused
 MODELS = ("pipeline/", "loras/canonical.py", "loras/changes.py")
 # Third party → where it may be imported, by the beginning of the path. What is missing here is
