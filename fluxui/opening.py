@@ -48,7 +48,7 @@ def assemble(settings: Settings, pipeline: Pipeline, storage: Storage, history: 
     library = Library(storage, cache, pipeline.base_model, limit=room)
     webhook = choose_webhook(settings)
     tell = webhook.tell if webhook else nobody
-    worker = Worker(pipeline, library, storage, history, tell)
+    worker = Worker(pipeline, library, storage, history, tell, settings.output_format)
     resume = left_over(pipeline.base_model.id, history)
     if webhook:
         webhook.catch_up(history)
@@ -61,8 +61,9 @@ def _open_queue(settings: Settings, worker: Worker, resume: list[Ticket]) -> Que
     if settings.zero_gpu:
         return LentQueue(worker.run, size, resume, size_each)
     pauses = Pauses(settings.data_dir)
+    spare = worker.spare if settings.lora_previews else None
     return LocalQueue(
-        worker.run, worker.prepare, size, resume, size_each, pauses.read(), pauses.keep
+        worker.run, worker.prepare, size, resume, size_each, pauses.read(), pauses.keep, spare
     )
 
 

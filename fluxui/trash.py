@@ -1,4 +1,5 @@
-"""Deleted generations: moved aside with their record, brought back, and gone for good some day.
+"""Deleted generations: moved aside with their record, brought back, and gone for good some day;
+deleted LoRAs, which the library moves here, go with them.
 
 The order of the steps is the point. Copies stand in the trash before the record goes, and the
 originals go last: dying in between leaves a picture twice, never a picture lost, and never a
@@ -12,15 +13,16 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from fluxui.errors import GenerationNotFound, HistoryError, StorageError
 from fluxui.generation import Generation, now
-from fluxui.history import History
+from fluxui.history import Records
 from fluxui.storage import (
+    MODELS,
     TRASH,
     Storage,
     StoredObject,
+    content_type,
     day_of,
     folder_in,
     folder_of,
@@ -31,8 +33,7 @@ from fluxui.storage import (
 
 log = logging.getLogger(__name__)
 
-CONTENT_TYPES = {".png": "image/png", ".webp": "image/webp", ".json": "application/json"}
-RECORD = "record.json"
+RECORD, LORA = "record.json", ".safetensors"
 # Seconds: the page comes first, then once a day, and sooner where the storage did not answer.
 FIRST_LOOK, DAY, HOUR = 5.0, 86_400.0, 3600.0
 CLOSE_SECONDS = 5.0
@@ -42,7 +43,7 @@ class Trash:
     """What lies under `trash/`. Threads may share it: nobody else touches a generation that one
     of its calls has in hand."""
 
-    def __init__(self, storage: Storage, history: History) -> None:
+    def __init__(self, storage: Storage, history: Records) -> None:
         self._storage = storage
         self._history = history
         self._held: set[str] = set()
@@ -56,7 +57,7 @@ class Trash:
             for key in keys:
                 self._copy(key, trash_key(key))
             record = trash_key(record_key(generation))
-            self._storage.put(record, generation.record_file(), CONTENT_TYPES[".json"])
+            self._storage.put(record, generation.record_file(), content_type(record))
             self._history.remove(generation.id)
             self._delete(keys)
 
@@ -116,6 +117,17 @@ class Trash:
         for folder, stored in self._folders(TRASH).items():
             if _youngest(stored) < before and not self._is_kept(folder):
                 self._purge(folder, before)
+        self._purge_loras(before)
+
+    def _purge_loras(self, before: datetime) -> None:
+        """A LoRA lies there with its card and its preview, all in one folder."""
+        folders: dict[str, list[StoredObject]] = {}
+        for stored in self._storage.list(trash_key(MODELS)):
+            folders.setdefault(stored.key.rpartition("/")[0], []).append(stored)
+        for found in folders.values():
+            if _youngest(found) < before:
+                # The file goes first: what is left of the words brings nothing back.
+                self._delete(sorted((one.key for one in found), key=_is_words))
 
     def _purge(self, folder: str, before: datetime) -> None:
         with self._holding(job_of(folder)):
@@ -154,7 +166,7 @@ class Trash:
 
     def _copy(self, source: str, target: str) -> None:
         with self._storage.open(source) as stream:
-            self._storage.put(target, stream.read(), CONTENT_TYPES[Path(source).suffix])
+            self._storage.put(target, stream.read(), content_type(source))
 
     def _delete(self, keys: Iterable[str]) -> None:
         for key in keys:
@@ -171,6 +183,10 @@ class Trash:
             with self._changed:
                 self._held.remove(job_id)
                 self._changed.notify_all()
+
+
+def _is_words(key: str) -> bool:
+    return not key.endswith(LORA)
 
 
 def _youngest(stored: list[StoredObject]) -> datetime:

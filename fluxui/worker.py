@@ -12,9 +12,11 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
+from importlib.metadata import version
 from itertools import count
 from typing import Any
 
@@ -24,6 +26,7 @@ from fluxui.errors import (
     FluxuiError,
     GenerationNotFound,
     HistoryReadOnly,
+    LoraMisfit,
     StorageError,
     StorageFull,
 )
@@ -31,17 +34,29 @@ from fluxui.generation import Failure, Generation, Image, LoraUse, Status
 from fluxui.history import History
 from fluxui.loras.library import Library
 from fluxui.pipeline import Adapter, Delta, Painting, Pipeline, Step
+from fluxui.previews import preview_of
 from fluxui.queue import Phase, Progress, Report, Tail
 from fluxui.request import GenerationRequest
-from fluxui.storage import Storage, folder_of, image_key, record_key, thumb_key
+from fluxui.settings import OutputFormat
+from fluxui.storage import Storage, content_type, folder_of, image_key, record_key, thumb_key
 
 log = logging.getLogger(__name__)
 
 # Told why it has to wait; it lets some time pass. Raises Closing, Cancelled.
 Wait = Callable[[str], None]
 
+# What of a pipeline's description, and whose versions, go into the record.
+MATTERS = ("device", "dtype", "rung", "attention", "compiled", "threads")
+LIBRARIES = ("torch", "diffusers", "transformers")
+
 # Between two looks whether the disk has room again.
 ROOM_SECONDS = 1.0
+# Between two looks how much of a LoRA is here.
+FETCH_SECONDS = 0.25
+
+
+def _unheard(progress: Progress) -> None:
+    """Nobody follows what nobody asked for."""
 
 
 def _nothing() -> None:
@@ -58,6 +73,7 @@ class Worker:
     history: History
     # Told of every generation that ended here, after its record is kept.
     tell: Callable[[Generation], None]
+    output_format: OutputFormat = "png"
 
     def prepare(self) -> None:
         """Load the base model ahead of the first generation, which meets any error again."""
@@ -83,6 +99,7 @@ class Worker:
         saving = _saving(generation.request)
         wait = partial(_wait, saving, report, cancelled)
         try:
+            generation = self._with_files(generation, report, cancelled)
             paintings = self._paint(generation, report, cancelled)
         except Cancelled as stop:
             ended = generation.advance(Status.cancelled, stopped_at=stop.step)
@@ -90,8 +107,55 @@ class Worker:
             ended = generation.advance(Status.failed, error=_failure(error))
         else:
             report(saving)
-            return partial(self._keep, generation, paintings, wait)
+            painted = generation.model_copy(update={"machine": machine_of(self.pipeline)})
+            return partial(self._keep, painted, paintings, wait)
         return partial(self._record, ended, wait)
+
+    def spare(self, wanted: Callable[[], bool]) -> Tail | None:
+        """Paint the preview of one LoRA that has none, as long as nobody waits for a picture."""
+        pictures = self.library.pictures
+        if not self.pipeline.describe() or (model_id := pictures.lacking()) is None:
+            return None
+        try:
+            asked = preview_of(self.library.find(model_id), self.pipeline.base_model)
+            asked = self._with_files(asked, _unheard, wanted)
+            if not pictures.failed(model_id):  # now that its hash is known
+                painting = self._paint(asked, _unheard, wanted)[0]
+                return partial(self._keep_preview, model_id, painting)
+        except Cancelled:
+            return _nothing  # for later
+        except Exception:
+            log.exception("The preview of %s could not be painted.", model_id)
+            pictures.fail(model_id)
+        return _nothing
+
+    def _keep_preview(self, model_id: str, painting: Painting) -> None:
+        webp = images.thumbnail(painting.pixels, painting.width, painting.height)
+        try:
+            self.library.pictures.put(model_id, webp)
+        except FluxuiError as error:
+            log.warning("The preview of %s could not be kept: %s", model_id, error.message)
+            self.library.pictures.fail(model_id)
+
+    def _with_files(
+        self, generation: Generation, report: Report, cancelled: Callable[[], bool]
+    ) -> Generation:
+        """With all its LoRAs on this machine, and the hash of each: the first use of one that lies
+        far away may take a while. Raises LoraMisfit for a file that was exchanged meanwhile."""
+        uses = []
+        for use in generation.loras:
+            fetching = self.library.fetch(use.model_id)
+            while not wait_for([fetching.job], timeout=FETCH_SECONDS).done:
+                done, total = fetching.done() or (0, 0)
+                words = f"{use.name}: {done / 1e6:,.1f} of {total / 1e6:,.1f} MB are here."
+                report(Progress(Phase.fetching, obstacle=words if total else use.name))
+                if cancelled():
+                    raise Cancelled(0)
+            sha256 = fetching.job.result()
+            if use.sha256 not in ("", sha256):
+                raise LoraMisfit(f"The LoRA {use.model_id} became another file meanwhile.")
+            uses.append(use.model_copy(update={"sha256": sha256}))
+        return generation.model_copy(update={"loras": tuple(uses)})
 
     def _paint(
         self, generation: Generation, report: Report, cancelled: Callable[[], bool]
@@ -135,7 +199,7 @@ class Worker:
             _patiently(partial(self.storage.put, key, data, content_type), wait)
 
         try:
-            outputs = _store(generation, paintings, put)
+            outputs = _store(generation, paintings, put, self.output_format)
             completed = generation.advance(
                 Status.completed,
                 images=outputs,
@@ -171,6 +235,18 @@ class Worker:
             log.exception("Generation %s ended, but could not be recorded.", ended.id)
 
 
+def machine_of(pipeline: Pipeline) -> dict[str, str]:
+    """What may make a rerun differ in its last bits: device, precision, kernels, versions."""
+    facts = pipeline.describe()
+    known = {name: str(facts[name]) for name in MATTERS if facts.get(name)}
+    return known | _versions()
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in LIBRARIES}
+
+
 def _patiently(keep: Callable[[], None], wait: Wait) -> None:
     """Keep something, however long the disk takes nothing: what was accepted is not dropped.
 
@@ -195,14 +271,18 @@ def _wait(progress: Progress, report: Report, cancelled: Callable[[], bool], obs
 
 
 def _store(
-    generation: Generation, paintings: Sequence[Painting], put: Callable[[str, bytes, str], None]
+    generation: Generation,
+    paintings: Sequence[Painting],
+    put: Callable[[str, bytes, str], None],
+    output_format: OutputFormat,
 ) -> tuple[Image, ...]:
     """Encode all, then put them all at once: a bucket's answers take longer than its bytes."""
     outputs, files = [], []
     for index, painting in enumerate(paintings, start=1):
-        image, png, thumb = _encode(generation, index, painting)
+        image, *contents = _encode(generation, index, painting, output_format)
         outputs.append(image)
-        files += [(image.key, png, "image/png"), (image.thumb_key, thumb, "image/webp")]
+        keys = image.key, image.thumb_key
+        files += [(key, data, content_type(key)) for key, data in zip(keys, contents, strict=True)]
     with ThreadPoolExecutor(len(files), thread_name_prefix="fluxui-put") as pool:
         for stored in [pool.submit(put, *file) for file in files]:
             stored.result()
@@ -226,29 +306,31 @@ def _proofs(loras: Sequence[LoraUse], layers: Sequence[int]) -> tuple[LoraUse, .
     )
 
 
-def _encode(generation: Generation, index: int, painting: Painting) -> tuple[Image, bytes, bytes]:
-    """What is recorded of one image, its PNG and its thumbnail."""
+def _encode(
+    generation: Generation, index: int, painting: Painting, output_format: OutputFormat
+) -> tuple[Image, bytes, bytes]:
+    """What is recorded of one image, its file and its thumbnail."""
     size = painting.width, painting.height
     seed = generation.request.seeds()[index - 1]
     settings = _settings(generation, index, seed)
     if painting.shortcuts:
         settings["shortcuts"] = list(painting.shortcuts)
-    png = images.encode(painting.pixels, *size, settings)
+    file = images.encode(painting.pixels, *size, settings, output_format)
     image = Image(
         index=index,
-        key=image_key(generation, index),
+        key=image_key(generation, index, output_format),
         thumb_key=thumb_key(generation, index),
         seed=seed,
         width=painting.width,
         height=painting.height,
-        bytes=len(png),
-        sha256=hashlib.sha256(png).hexdigest(),
+        bytes=len(file),
+        sha256=hashlib.sha256(file).hexdigest(),
     )
-    return image, png, images.thumbnail(painting.pixels, *size)
+    return image, file, images.thumbnail(painting.pixels, *size)
 
 
 def _settings(generation: Generation, index: int, seed: int) -> dict[str, Any]:
-    """All it takes to make this picture again, for the PNG. No id of a person, no secret."""
+    """All it takes to make this picture again, for its file. No id of a person, no secret."""
     return {
         "fluxui": __version__,
         "id": generation.id,

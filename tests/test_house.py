@@ -26,13 +26,15 @@ LINES = (
     ("words", "__init__ errors"),
     ("words", "settings request visitor"),
     ("words", "generation"),
+    ("words", "grid"),
+    ("organs", "embedded"),
     ("organs", "pipeline loras storage history images parameters"),
-    ("motion", "queue"),
+    ("motion", "queue previews"),
     ("motion", "worker"),
     ("studio", "gallery trash estimate system quota post told outputs recall variation"),
     ("studio", "zipping"),
     ("studio", "watch waiting pictures collection webhook rebuild verify exchange"),
-    ("studio", "upkeep"),
+    ("studio", "upkeep grids"),
     ("studio", "studio"),
     ("studio", "opening"),
     ("faces", "doctor space"),
@@ -48,7 +50,7 @@ LEVEL = {name: level for level, (_, names) in enumerate(LINES) for name in names
 # Every import of an organ by its neighbour, and why it may be.
 NEIGHBOURS: dict[tuple[str, str], str] = {}
 
-WORDS = ("settings.py", "request.py", "generation.py")
+WORDS = ("settings.py", "request.py", "generation.py", "grid.py")
 PYDANTIC_ERRORS = ("history/tiny.py", "cli.py")  # they say in our words what it refused
 MODELS = ("pipeline/", "loras/canonical.py", "loras/changes.py")
 # Third party → where it may be imported, by the beginning of the path. What is missing here is
@@ -63,7 +65,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "boto3": ("storage/s3.py",),
     "botocore": ("storage/s3.py",),
     "tinydb": ("history/",),
-    "PIL": ("images.py", "pipeline/preview.py"),
+    "PIL": ("images.py", "embedded.py", "pipeline/preview.py"),
     "fastapi": ("api/",),
     "spaces": ("pipeline/zero.py",),
     "starlette": (
@@ -86,7 +88,6 @@ TYPES_ONLY = ("mypy_boto3_s3", "_typeshed")  # under TYPE_CHECKING: nothing is i
 # Protocols with more than six methods, and why.
 WIDE_PROTOCOLS = {
     "Queue": "move_up and pause change an order that only it may lock",
-    "History": "find and unfinished answer from its indexes, which no other call gives away",
 }
 # Who writes to the environment, never reads it, and for whom.
 WRITES_ENVIRONMENT = {

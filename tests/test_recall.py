@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image, PngImagePlugin
 
-from fluxui.errors import InvalidRequest
+from fluxui.errors import InvalidRequest, LoraNotFound
 from fluxui.settings import Settings
 from fluxui.storage.local import LocalStorage
 from fluxui.studio import Studio
@@ -69,12 +69,60 @@ def test_a_lora_is_found_under_another_name_and_never_another_for_it(
     assert gone.request.loras == () and gone.sentences == ("LoRA not found: oil-paint.",)
 
 
+def test_what_is_kept_is_recalled_by_what_its_loras_are(
+    studio: Studio, storage: LocalStorage, lora: str
+) -> None:
+    made = paint(studio, "a boat", num_images=2, seed=7, loras=[{"model_id": lora, "weight": 0.5}])
+    from_file = studio.recall(content(storage, made.images[1].key))
+    assert studio.recall_kept(made.id, 2) == from_file
+    assert studio.request_of(made.id, 2) == from_file.request
+    file = next(studio.settings.data_dir.glob("models/oil-paint/*.safetensors"))
+    studio.collection.add(file, "dots")
+    other = fitting_lora(studio.settings)[:-2] + b"\x01\x3c"
+    studio.collection.delete(lora)
+    studio.collection.add(write(file.parent.parent.parent, other), lora)
+    assert studio.collection.get(lora).sha256 != made.loras[0].sha256
+    assert [one.model_id for one in studio.request_of(made.id, 1).loras] == ["dots"]
+    assert [one.model_id for one in studio.recall_kept(made.id, 1).request.loras] == ["dots"]
+    studio.collection.delete("dots")
+    with pytest.raises(LoraNotFound):
+        studio.request_of(made.id, 1)
+    told = "LoRA not found: oil-paint. The one of that name here is another file."
+    assert studio.recall_kept(made.id, 1).sentences == (told,)
+
+
 def test_the_nearest_name_is_offered(studio: Studio, lora: str) -> None:
     text = "a boat <lora:oil-paint-v2:0.7> <lora:Oil_Paint:3>\nSteps: 4, Seed: 1"
     found = studio.recall(png(parameters=text))
     assert found.nearest == (lora,)
     assert [(one.model_id, one.weight) for one in found.request.loras] == [(lora, 2.0)]
     assert "LoRA not found: oil-paint-v2." in found.sentences
+
+
+def test_a_file_that_was_never_used_here_is_found_by_what_it_is(
+    studio: Studio, storage: LocalStorage, lora: str, settings: Settings
+) -> None:
+    """Dropped into the folder under another name, and not looked into before."""
+    made = paint(studio, loras=[{"model_id": lora}])
+    picture = content(storage, made.images[0].key)
+    models = settings.data_dir / "models"
+    (models / lora / f"{lora}.safetensors").rename(models / "dropped.safetensors")
+    found = studio.recall(picture)
+    assert [ref.model_id for ref in found.request.loras] == ["dropped"]
+    assert found.sentences == ("LoRA found under another name: dropped.",)
+
+
+def test_one_far_away_that_was_never_used_is_taken_by_its_name_and_that_is_said(
+    studio: Studio, storage: LocalStorage, lora: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = content(storage, paint(studio, loras=[{"model_id": lora}]).images[0].key)
+    library = studio._library
+    monkeypatch.setattr(library.reader, "known_sha256", lambda file: "")
+    monkeypatch.setattr(library.reader, "here", lambda file: None)
+    library._made.clear()
+    found = studio.recall(picture)
+    assert [ref.model_id for ref in found.request.loras] == [lora]
+    assert found.sentences == (f"{lora} is taken by its name: it was never used here.",)
 
 
 def test_what_this_base_model_can_not_do_is_named_and_the_rest_restored(studio: Studio) -> None:

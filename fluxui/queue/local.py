@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from fluxui.errors import LimitReached, QueueFull
-from fluxui.queue import Cancelling, Closing, Progress, Run, Tail
+from fluxui.queue import Cancelling, Closing, Progress, Run, Spare, Tail
 from fluxui.queue.order import Order, Ticket
 from fluxui.queue.running import reporter, stopper
 
@@ -21,6 +21,8 @@ from fluxui.queue.running import reporter, stopper
 MAX_TAILS = 4
 # Whoever comes may hold back a queue, even an empty one: that is kept, so it is bounded.
 MAX_HELD = 1000
+# How quiet it is before work is done that nobody asked for, and until the next look for some.
+QUIET_SECONDS, LOOK_SECONDS = 10.0, 60.0
 GRACE_SECONDS = 3
 LAST_STEP_SECONDS = 20
 
@@ -34,7 +36,7 @@ class LocalQueue:
 
     `size` may wait in all, `size_each` of one visitor; the owner's, who has no mark, fill it all.
     The visitors in `paused` hold theirs back; `keep_paused` is told of all who do, before it is
-    so, and what it raises leaves all as it was.
+    so, and what it raises leaves all as it was. `spare` is what to do while nobody wants anything.
     """
 
     def __init__(
@@ -46,11 +48,13 @@ class LocalQueue:
         size_each: int | None = None,
         paused: Iterable[str] = (),
         keep_paused: Callable[[Collection[str]], None] = _forget,
+        spare: Spare | None = None,
     ) -> None:
         self._run = run
         self._prepare = prepare
         self._size = size
         self._size_each = size if size_each is None else size_each
+        self._spare = spare
         self._order = Order()
         self._keep_paused = keep_paused
         self._places: dict[str, int] | None = None  # of what waits; None after a change
@@ -162,14 +166,26 @@ class LocalQueue:
                 self._tails.submit(self._finish, job_id, tail)
 
     def _next(self) -> str:
-        with self._changed:
-            while not self._closing:
+        rest = QUIET_SECONDS
+        while True:
+            with self._changed:
+                if self._closing:
+                    return ""
                 if ticket := self._order.take(time.monotonic()):
                     self._places = None
                     self._active[ticket.job_id] = Progress()
                     return ticket.job_id
-                self._changed.wait()
-            return ""
+                news = self._changed.wait(rest if self._spare else None)
+            rest = QUIET_SECONDS
+            if self._spare and not news:
+                if tail := self._spare(self._wanted):
+                    self._tails.submit(tail)
+                else:
+                    rest = LOOK_SECONDS
+
+    def _wanted(self) -> bool:
+        with self._changed:
+            return self._closing or self._order.ready
 
     def _news(self) -> None:
         self._places = None
