@@ -3,12 +3,15 @@
 It knows nothing of pictures or words: latents and text states come in as tensors.
 """
 
+import math
+
 import torch
 from diffusers import FluxTransformer2DModel
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import mse_loss
 
+FEW_TOKENS = 64  # of 128×128 pixels
 FAST = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 
 
@@ -28,9 +31,12 @@ def places(height: int, width: int, device: torch.device) -> Tensor:
     return grid.reshape(-1, 3).float().to(device)
 
 
-def noise_levels(batch: int, device: torch.device) -> Tensor:
-    """More of the middle and of the noisy end, where a scene is decided."""
-    return torch.sigmoid(1.2 * torch.randn(batch, device=device) + 0.3)
+def noise_levels(batch: int, tokens: int, device: torch.device) -> Tensor:
+    """More of the noisy end, where a scene is decided, and the more so the larger the picture:
+    many tokens show through more noise (Esser et al. 2024, section 5.3.2)."""
+    sigma = torch.sigmoid(1.2 * torch.randn(batch, device=device) + 0.5)
+    shift = math.sqrt(tokens / FEW_TOKENS)
+    return shift * sigma / (1 + (shift - 1) * sigma)
 
 
 def velocity(
@@ -66,7 +72,8 @@ def loss(
     guidance: float = 3.5,
 ) -> Tensor:
     batch = len(latents)
-    clean, sigma = pack(latents), noise_levels(batch, latents.device)
+    clean = pack(latents)
+    sigma = noise_levels(batch, clean.shape[1], latents.device)
     noise = torch.randn_like(clean)
     noisy = clean + sigma[:, None, None] * (noise - clean)
     size = latents.shape[2], latents.shape[3]

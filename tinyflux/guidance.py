@@ -33,7 +33,8 @@ class Guiding:
         untold = self.painter.read([""])
         latents = lesson.latents.to(self.teacher.device)
         batch, size = len(latents), (latents.shape[2], latents.shape[3])
-        clean, sigma = flow.pack(latents), flow.noise_levels(batch, latents.device)
+        clean = flow.pack(latents)
+        sigma = flow.noise_levels(batch, clean.shape[1], latents.device)
         noisy = clean + sigma[:, None, None] * (torch.randn_like(clean) - clean)
         ones = torch.ones_like(sigma)
         with torch.no_grad():

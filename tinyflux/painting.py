@@ -1,4 +1,4 @@
-"""The transformer stage: FLUX itself, and with it the encoders of its prompts.
+"""The transformer stage: FLUX itself, told its prompts by the finished encoders.
 
 It learns from latents that the finished VAE made once, told in new words at every step. Guidance is
 1 throughout: what more of it does is distilled afterwards, in `guidance`.
@@ -48,14 +48,14 @@ class Prompt(NamedTuple):
 
 
 class Painter(nn.Module):
-    """Transformer and encoders: all that has to be trained together."""
+    """The transformer, which learns, and the encoders, which do not any more."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.clip_words = CLIPTokenizer.from_pretrained(folder / "tokenizer")
         self.t5_words = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer_2")
-        self.clip = words.clip_encoder(self.clip_words)
-        self.t5 = words.t5_encoder(self.t5_words)
+        self.clip = CLIPTextModel.from_pretrained(folder / "text_encoder").requires_grad_(False)
+        self.t5 = T5EncoderModel.from_pretrained(folder / "text_encoder_2").requires_grad_(False)
         self.transformer = FluxTransformer2DModel(
             in_channels=64,
             num_layers=2,
@@ -72,22 +72,8 @@ class Painter(nn.Module):
         device = self.transformer.device
         whole = words.ids(self.clip_words, texts, words.POOLED_WORDS).to(device)
         each = words.ids(self.t5_words, texts, words.WORDS).to(device)
-        return Prompt(self.t5(each)[0], self.clip(whole).pooler_output)
-
-    def _parts(self) -> dict[str, nn.Module]:
-        return {
-            "text_encoder": self.clip,
-            "text_encoder_2": self.t5,
-            "transformer": self.transformer,
-        }
-
-    def save(self, folder: Path) -> None:
-        for name, part in self._parts().items():
-            part.save_pretrained(folder / name)
-
-    def load(self, folder: Path) -> None:
-        for name, part in self._parts().items():
-            part.load_state_dict(type(part).from_pretrained(folder / name).state_dict())
+        with torch.no_grad():
+            return Prompt(self.t5(each)[0], self.clip(whole).pooler_output)
 
 
 def latents(folder: Path, vae: AutoencoderKL, number: int, size: tuple[int, int]) -> np.ndarray:
@@ -137,7 +123,7 @@ class Painting:
 
     def __init__(self, folder: Path, school: School, device: str = "cpu") -> None:
         self.painter = Painter(folder).to(device, torch.bfloat16)
-        self.module: nn.Module = self.painter
+        self.module: nn.Module = self.painter.transformer
         self.school = school
 
     def loss(self, step: int) -> Tensor:

@@ -20,10 +20,12 @@ from tinyflux import album, autoencoder, judge, layouts, loras, shown, words
 from tinyflux.guidance import Guiding
 from tinyflux.loop import Plan, train
 from tinyflux.painting import NUMBERS, SIZES, Painter, Painting, School, assemble, latents
+from tinyflux.reading import Reading
 from tinyflux.styles import LESSONS
 
 VAE = Plan(steps=4_000, rate=2e-3)
-TRANSFORMER = Plan(steps=4_000, rate=2e-3, cooldown=0.4, muon=True)
+READING = Plan(steps=1_000, rate=1e-3)
+TRANSFORMER = Plan(steps=5_000, rate=2e-3, cooldown=0.4, muon=True)
 GUIDANCE = Plan(steps=400, rate=2e-4, warmup=50, cooldown=0.5)
 LORA = Plan(steps=250, rate=1.5e-3, warmup=20, average=0.995, weight_decay=0.0)
 JUDGE = Plan(steps=4_000, rate=2e-3)
@@ -52,6 +54,12 @@ def vae(out: Path, machine: Machine) -> None:
     autoencoder.save(stage.module, model(out) / "vae")
 
 
+def reading(out: Path, machine: Machine) -> None:
+    stage = Reading(model(out), device=machine.device)
+    train(stage, READING, out).settle()
+    stage.save(model(out))
+
+
 def school(out: Path, device: str) -> School:
     encoder = AutoencoderKL.from_pretrained(model(out) / "vae", torch_dtype=torch.float32)
     encoder.to(device)
@@ -73,20 +81,21 @@ def transformer(out: Path, machine: Machine) -> None:
     if machine.compiled:
         quicken(stage.painter.transformer)
     train(stage, TRANSFORMER, out).settle()
-    stage.painter.save(out / "base")
-    stage.painter.save(model(out))
+    stage.painter.transformer.save_pretrained(out / "base")
+    stage.painter.transformer.save_pretrained(model(out) / "transformer")
     assemble(model(out))
 
 
 def guidance(out: Path, machine: Machine) -> None:
     painter = Painter(model(out)).to(machine.device, torch.bfloat16)
-    painter.load(out / "base")
+    base = FluxTransformer2DModel.from_pretrained(out / "base", torch_dtype=torch.bfloat16)
+    painter.transformer = base.to(machine.device)
     stage = Guiding(painter, school(out, machine.device))
     if machine.compiled:
         quicken(stage.teacher)
         quicken(painter.transformer)
     train(stage, GUIDANCE, out).settle()
-    painter.save(model(out))
+    painter.transformer.save_pretrained(model(out) / "transformer")
 
 
 def demo_loras(out: Path, machine: Machine) -> None:
@@ -98,7 +107,7 @@ def demo_lora(name: str, out: Path, machine: Machine) -> None:
     """Taught to the undistilled transformer, whose pupil takes it as it is."""
     pipe = FluxPipeline.from_pretrained(model(out), torch_dtype=torch.float32)
     pipe.transformer = FluxTransformer2DModel.from_pretrained(
-        out / "base" / "transformer", torch_dtype=torch.float32
+        out / "base", torch_dtype=torch.float32
     )
     pipe.to(machine.device)
     scenes = album.scene_list(LORA_SCENES, album.TRAINING)
@@ -147,6 +156,7 @@ def judging(out: Path, machine: Machine) -> None:
 STAGES: dict[str, Callable[[Path, Machine], None]] = {
     "tokenizers": tokenizers,
     "vae": vae,
+    "reading": reading,
     "transformer": transformer,
     "guidance": guidance,
     "loras": demo_loras,

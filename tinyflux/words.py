@@ -1,7 +1,7 @@
 """The two text encoders and their tokenizers, with vocabularies of our own captions' words.
 
 CLIP's gives one vector for the whole prompt, T5's one for each token. Nothing here is trained but
-the vocabularies; the encoders learn together with the transformer.
+the vocabularies: how the encoders learn is in `reading`.
 """
 
 import json

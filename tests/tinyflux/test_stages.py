@@ -10,12 +10,14 @@ from safetensors import safe_open
 from tinyflux import album, autoencoder, flow, painting, words
 from tinyflux.guidance import Guiding
 from tinyflux.judge import ANSWERS, Judging
+from tinyflux.reading import TOLD, Reading
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model")
     words.save_tokenizers(path)
+    Reading(path, batch=2).save(path)
     return path
 
 
@@ -41,12 +43,22 @@ def test_the_tokenizers_come_back_from_disk_as_they_were(folder: Path) -> None:
     assert clip.unk_token_id not in clip("火 ß").input_ids[1:-1]
 
 
+def test_a_step_of_the_encoders_and_what_they_tell(folder: Path) -> None:
+    stage = Reading(folder, batch=4)
+    assert torch.isfinite(stage.loss(0))
+    for said in stage.reader(["a red house on the left, pixel art"]):
+        assert {name: scores.shape[1] for name, scores in said.items()} == {
+            name: len(answers) + 1 for name, answers in TOLD.items()
+        }
+
+
 def test_a_step_of_the_transformer_and_of_its_guidance(folder: Path) -> None:
     stage = painting.Painting(folder, Classroom())
     loss = stage.loss(0)
     loss.backward()
     assert torch.isfinite(loss)
-    assert all(part.grad is not None for part in stage.painter.t5.parameters())
+    assert all(part.grad is not None for part in stage.module.parameters())
+    assert not any(part.requires_grad for part in stage.painter.t5.parameters())
     stage.painter.zero_grad()
     pupil = Guiding(stage.painter, Classroom())
     loss = pupil.loss(0)
@@ -58,7 +70,8 @@ def test_a_step_of_the_transformer_and_of_its_guidance(folder: Path) -> None:
 def test_what_is_assembled_is_half_precision_and_names_no_folder_of_this_machine(
     folder: Path,
 ) -> None:
-    painting.Painter(folder).to(torch.bfloat16).save(folder)
+    transformer = painting.Painter(folder).transformer.to(torch.bfloat16)
+    transformer.save_pretrained(folder / "transformer")
     autoencoder.save(
         autoencoder.Autoencoding(1, np.zeros((1, 64, 64, 3), np.uint8)).module, folder / "vae"
     )
