@@ -14,7 +14,7 @@ import gradio as gr
 
 from fluxui.errors import FluxuiError
 from fluxui.history import Kept, Meter
-from fluxui.queue import Progress
+from fluxui.queue import Hand, Progress
 from fluxui.rebuild import Rebuilding
 from fluxui.studio import Studio
 from fluxui.system import QueueFacts, StorageFacts
@@ -125,6 +125,8 @@ def head(studio: Studio) -> str:
     """The name and the pills over the tab bar, as this visitor sees them."""
     facts = studio.system()
     device = facts.pipeline.get("device")
+    if studio.settings.redis_url:
+        device = html.counted(len(facts.crew), "worker")
     model = f"{facts.base_model} · {device}" if device else facts.base_model
     queue = queue_pill(facts.queue)
     if studio.paused():
@@ -199,12 +201,19 @@ def model_card(facts: Facts, built_in: bool) -> str:
 
 def device_card(facts: Facts) -> str:
     told = facts.pipeline
+    if facts.crew:
+        rows = [(one.name, esc(f"{one.device}, {_at_work(one)}")) for one in facts.crew]
+        return _card("Workers", html.facts(rows), "ok", extra=html.tag(str(len(rows))))
     if not told:
         return _card("Device", '<p class="fx-sub">Known when the base model is loaded.</p>', "idle")
     rows = [(words, esc(told[name])) for name, words in DEVICE.items() if told.get(name)]
     if "memory_used" in told:
         rows.insert(1, ("Memory", _memory(told["memory_used"], told.get("memory_total"))))
     return _card("Device", html.facts(rows), "ok")
+
+
+def _at_work(hand: Hand) -> str:
+    return "paints" if hand.jobs else "free"
 
 
 def _memory(used: int, total: int | None) -> str:
