@@ -14,6 +14,7 @@ import pytest
 from fluxui import crew
 from fluxui.cli import main
 from fluxui.crew import PatientStorage, lead
+from fluxui.doctor import _redis
 from fluxui.errors import ConfigurationError, StorageFull, StorageUnavailable
 from fluxui.opening import FORGETS, open_studio
 from fluxui.queue.remote import become_page, page_name
@@ -142,10 +143,16 @@ def test_a_redis_that_forgets_is_named(
     settings: Settings = bucket.settings(tmp_path, redis_url=redis.url)
     open_studio(settings).close()
     assert FORGETS in caplog.text
+    noted = {one.text for one in _redis(settings)}
+    assert {f"Redis: {FORGETS}"} < noted
     wire = Wire(redis.url)
     assert wire.page() is None  # it left in order
     wire._redis.config_set("appendonly", "yes")
     assert not wire.forgets()
+    (found,) = _redis(settings)
+    assert found.kind == "ok"
+    (found,) = _redis(settings.model_copy(update={"s3_bucket_name": ""}))
+    assert found.stops and "must be kept in a bucket" in found.text
     wire.close()
 
 

@@ -57,6 +57,9 @@ class Hand:
     jobs: int
 
 
+NOBODY = "No worker is there. Start one: python -m fluxui worker"
+
+
 class Closing(BaseException):
     """This process ends: what it runs is to run again in the next one. No error, so nothing
     that catches errors may keep it."""

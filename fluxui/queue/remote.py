@@ -22,7 +22,7 @@ from typing import Protocol
 from uuid import uuid4
 
 from fluxui.errors import ConfigurationError, HistoryReadOnly, RedisUnavailable, StorageFull
-from fluxui.queue import Cancelling, Hand, Phase, Progress
+from fluxui.queue import NOBODY, Cancelling, Hand, Phase, Progress
 from fluxui.queue.line import Line, forget
 from fluxui.queue.order import Ticket
 from fluxui.queue.running import reporter
@@ -46,7 +46,6 @@ ASLEEP_SECONDS = 5.0
 CLOSE_SECONDS = 10.0
 # Tokens of which an old word may still come in.
 MAX_GIVEN_BACK = 1000
-NOBODY = "No worker is there. Start one: python -m fluxui worker"
 
 
 class Ledger(Protocol):
