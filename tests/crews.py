@@ -78,7 +78,7 @@ class Crew:
     def __init__(self, redis: RedisServer, bucket: S3Server, folder: Path) -> None:
         self.log = folder / "workers.log"
         self._folder = folder
-        self._environment = bucket.environment() | {
+        self.environment = bucket.environment() | {
             "REDIS_URL": redis.url,
             "FLUXUI_BASE_MODEL": "tiny",
             "FLUXUI_DATA_DIR": str(folder / "crew"),
@@ -94,7 +94,7 @@ class Crew:
             process = subprocess.Popen(
                 [sys.executable, "-m", module, "worker", *flags],
                 cwd=self._folder,
-                env=os.environ | self._environment | environment,
+                env=os.environ | self.environment | environment,
                 stdout=log,
                 stderr=log,
             )

@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from celery import Celery
+from celery.exceptions import CPendingDeprecationWarning
 from celery.platforms import SecurityWarning
 from celery.signals import worker_shutting_down
 from kombu.exceptions import OperationalError
@@ -75,12 +76,16 @@ class Post:
 
         worker_shutting_down.connect(on_stop)
         self._app.task(on_message, name=TASK)
-        logging.getLogger("celery").setLevel(logging.WARNING)
-        # It warns root of pickled messages, of which we accept none.
-        warnings.simplefilter("ignore", SecurityWarning)
+        # What it has to say of a lost connection is told in a sentence of ours; and it warns root
+        # of pickled messages, of which we accept none.
+        logging.getLogger("celery.worker").setLevel(logging.CRITICAL + 1)
+        for category in (SecurityWarning, CPendingDeprecationWarning):
+            warnings.simplefilter("ignore", category)
         worker = self._app.Worker(
             pool="solo",
             concurrency=1,
+            # The other loop forgets to listen after Redis was restarted.
+            use_eventloop=False,
             queues=[self._queue],
             without_gossip=True,
             without_mingle=True,

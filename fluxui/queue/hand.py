@@ -65,8 +65,21 @@ class Hand:
         self._wire.tell(News(kind, self._jobs[job_id].token, record))
 
     def paint(self, run: Run, token: str) -> None:
-        """One message: it comes back when the pipeline is free again. A stale one does nothing."""
-        record = self._wire.take(token)
+        """One message: it comes back when the pipeline is free again and Redis answers, since a
+        receipt that can't be given would be the last one. A stale message does nothing."""
+        self._paint(run, token)
+        while not self._answers() and time.monotonic() < self._deadline:
+            time.sleep(LOOK_SECONDS)
+
+    def _answers(self) -> bool:
+        try:
+            self._wire.check()
+        except RedisUnavailable:
+            return False
+        return True
+
+    def _paint(self, run: Run, token: str) -> None:
+        record = self._take(token)
         if record is None or self._holds(token):
             return
         job_id = job_of(token)
@@ -102,6 +115,13 @@ class Hand:
             self._wire.say([Beat(self._name, self._device, leaves=True)])
         except RedisUnavailable as error:
             log.warning("%s The page finds out by itself that this worker left.", error.message)
+
+    def _take(self, token: str) -> str | None:
+        try:
+            return self._wire.take(token)
+        except RedisUnavailable as error:
+            log.warning("%s The page offers again what nobody took.", error.message)
+            return None
 
     def _holds(self, token: str) -> bool:
         """Whether it is here already: the page had given it up, and now knows better."""
