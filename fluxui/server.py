@@ -22,14 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from fluxui.api import build_api
-from fluxui.cookies import Signer, read_key
 from fluxui.errors import ConfigurationError, Forbidden, PortTaken
 from fluxui.gate import VISITOR_COOKIE, Gate, choose_hosts
-from fluxui.login import LoginPage
-from fluxui.logins import choose_logins
-from fluxui.oauth import choose_accounts
+from fluxui.gate.cookies import Signer, read_key
+from fluxui.gate.login import LoginPage
+from fluxui.gate.logins import choose_logins
+from fluxui.gate.oauth import choose_accounts
+from fluxui.gate.proxy import ProxyHeaders, choose_trusted
 from fluxui.opening import open_studio
-from fluxui.proxy import ProxyHeaders, choose_trusted
 from fluxui.settings import Settings
 from fluxui.studio import Studio
 

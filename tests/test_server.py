@@ -16,7 +16,7 @@ import pytest
 from gradio_client import Client
 
 from fluxui.errors import ConfigurationError, HistoryLocked, PortTaken
-from fluxui.logins import Logins
+from fluxui.gate.logins import Logins
 from fluxui.server import App, check_port
 from fluxui.settings import Settings
 from tests.live import free_port, serving

@@ -12,8 +12,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from fluxui.cookies import Signer, read_key
-from fluxui.oauth import ACCOUNT_COOKIE, ASKED_COOKIE
+from fluxui.gate.cookies import Signer, read_key
+from fluxui.gate.oauth import ACCOUNT_COOKIE, ASKED_COOKIE
 from fluxui.server import App
 from fluxui.settings import Settings
 from tests.conftest import wait

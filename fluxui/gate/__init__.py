@@ -19,11 +19,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fluxui.cookies import Signer
 from fluxui.errors import FluxuiError, Forbidden, TooLarge, Unauthorized
-from fluxui.login import LoginPage, read_form, wants_page
-from fluxui.logins import GUEST, Logins
-from fluxui.oauth import Accounts
+from fluxui.gate.cookies import Signer
+from fluxui.gate.login import LoginPage, read_form, wants_page
+from fluxui.gate.logins import GUEST, Logins
+from fluxui.gate.oauth import Accounts
 from fluxui.settings import LOOPBACK, Settings
 from fluxui.visitor import OWNER, SCOPE_KEY, Visitor
 

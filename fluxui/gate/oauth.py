@@ -19,8 +19,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from fluxui.cookies import Signer
 from fluxui.errors import Forbidden, LoginFailed
+from fluxui.gate.cookies import Signer
 from fluxui.settings import Settings
 from fluxui.visitor import OWNER, Visitor
 

@@ -12,10 +12,10 @@ from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
-from fluxui.cookies import Signer
 from fluxui.gate import VISITOR_COOKIE, Gate
-from fluxui.login import HINT, LOGIN_COOKIE, MAX_FORM, WRONG, LoginPage
-from fluxui.logins import Logins
+from fluxui.gate.cookies import Signer
+from fluxui.gate.login import HINT, LOGIN_COOKIE, MAX_FORM, WRONG, LoginPage
+from fluxui.gate.logins import Logins
 from fluxui.visitor import SCOPE_KEY
 
 KEY = b"k" * 32

@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from fluxui.errors import ConfigurationError
-from fluxui.logins import GUEST, Logins, choose_logins
+from fluxui.gate.logins import GUEST, Logins, choose_logins
 from fluxui.settings import Settings
 from fluxui.visitor import OWNER, Visitor
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fluxui.cookies import KEY_FILE, Signer, read_key
+from fluxui.gate.cookies import KEY_FILE, Signer, read_key
 
 KEY = b"k" * 32
 SIGNER = Signer(KEY, "who")

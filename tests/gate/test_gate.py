@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from fluxui.gate import Gate, choose_hosts
-from fluxui.logins import Logins
+from fluxui.gate.logins import Logins
 from fluxui.settings import LOOPBACK, Settings
 
 LOGINS = Logins(users=("ann:s3cret:with-colon", "bob:ünï"), keys=("a-key",))

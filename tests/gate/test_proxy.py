@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from fluxui.errors import ConfigurationError
-from fluxui.proxy import ProxyHeaders, choose_trusted
+from fluxui.gate.proxy import ProxyHeaders, choose_trusted
 from fluxui.settings import Settings
 
 TOLD = {

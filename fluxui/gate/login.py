@@ -14,9 +14,9 @@ from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope
 
-from fluxui.cookies import Signer
 from fluxui.errors import TooLarge
-from fluxui.logins import Logins
+from fluxui.gate.cookies import Signer
+from fluxui.gate.logins import Logins
 from fluxui.visitor import Visitor
 
 LOGIN_COOKIE = "fluxui_login"
