@@ -24,7 +24,7 @@ START_SECONDS = 60
 
 
 class RedisServer:
-    """Debian's redis-server on a port that was free; `keeps` writes every change to the disk."""
+    """Debian's redis-server on a port that was free; with `keeps` its restart loses nothing."""
 
     def __init__(self, folder: Path, keeps: bool = True) -> None:
         program = shutil.which("redis-server")
@@ -34,7 +34,7 @@ class RedisServer:
             pytest.skip("redis-server is not installed")
         (self.port,) = free_ports(1)
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        kept = ["--appendonly", "yes", "--appendfsync", "always"] if keeps else []
+        kept = ["--appendonly", "yes"] if keeps else []
         self._command = [program, "--port", str(self.port), "--dir", str(folder), "--save", ""]
         self._command += [*kept, "--bind", "127.0.0.1"]
         self.start()
@@ -46,6 +46,10 @@ class RedisServer:
             while not self._answers(client):
                 assert time.monotonic() < until, "redis-server did not start"
                 time.sleep(0.05)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def _answers(self, client: Any) -> bool:
         with suppress(ConnectionError, ResponseError):
