@@ -95,7 +95,8 @@ class Page:
         return [self.studio.submit(form).id for form in forms]
 
     def wait(self, ids: list[str], seconds: float = 1800) -> list[Generation]:
-        until(lambda: all(self.studio.get(one).status.ended for one in ids), seconds)
+        for job_id in ids:  # one look at a time: this process is the page too
+            until(lambda: self.studio.get(job_id).status.ended, seconds)  # noqa: B023
         return [self.studio.get(one) for one in ids]
 
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from fluxui.generation import Generation, Status
 from fluxui.history.tiny import TinyHistory
 from fluxui.loras.library import Library
 from fluxui.pipeline import get_pipeline
 from fluxui.queue import Phase
+from fluxui.queue.order import Ticket
+from fluxui.queue.remote import RemoteQueue
+from fluxui.queue.wire import Beat, News, Terms, Wire
 from fluxui.request import GenerationForm
 from fluxui.settings import Settings
 from fluxui.storage.local import LocalStorage
@@ -188,6 +194,77 @@ def test_redis_may_be_restarted_and_forget_everything(
     redis.start()
     ended = [wait(studio, job_id, 90) for job_id in (running, waiting, last, later)]
     assert [(one.status, one.attempts) for one in ended] == [(Status.completed, 1)] * 4
+
+
+class Notes:
+    """A ledger that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.kept: list[str] = []
+        self.given_back: list[str] = []
+
+    def offer(self, job_id: str) -> str:
+        return job_id
+
+    def keep(self, record: str) -> None:
+        self.kept.append(record)
+
+    def back(self, job_id: str) -> None:
+        self.given_back.append(job_id)
+
+    def lost(self, job_id: str) -> bool:
+        return True
+
+    def cancelled(self, job_id: str) -> None:
+        self.kept.append(f"{job_id} cancelled")
+
+
+class Tokens(list[str]):
+    """Where they go instead of to Celery."""
+
+    send = list.append
+
+    def close(self) -> None: ...
+
+
+def test_what_two_workers_tell_of_one_generation_counts_once(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One was given up for lost, and lives: its picture is as good as the other's."""
+    monkeypatch.setattr("fluxui.queue.remote.SILENCE_SECONDS", 1.5)
+    notes, sent, worker, ended = Notes(), Tokens(), Wire(redis.url), threading.Event()
+    queue = RemoteQueue(Wire(redis.url), sent, notes, ("me", Terms("1", "tiny", "b")), 8)
+    queue.start()
+
+    def beat() -> None:
+        while not ended.wait(0.1):
+            worker.say([Beat("two", "gpu"), Beat("three", "gpu")])
+
+    beating = threading.Thread(target=beat)
+    beating.start()
+    queue.put(Ticket("a"), lambda: None)
+    until(lambda: len(sent) == 1)
+    assert worker.take(sent[0]) == "a" and worker.take(sent[0]) is None
+    worker.say([Beat("one", "gpu", (sent[0],))])
+    until(lambda: len(sent) == 2)
+    for kind in ("began", "stopped", "completed", "completed"):
+        worker.tell(News(kind, sent[0], f"{kind} by one"))
+    until(lambda: not queue.jobs())
+    assert notes.kept[0] == "completed by one"
+    assert worker.cancelled(sent) == {sent[1]}
+    queue.put(Ticket("b"), lambda: None)
+    until(lambda: len(sent) == 3)
+    worker.say([Beat("two", "gpu", (sent[2],))])
+    worker.tell(News("back", sent[2], ""))
+    until(lambda: len(sent) == 4)
+    assert notes.given_back == ["b"]
+    worker.stay_page("somebody else", Terms("1", "tiny", "b"))
+    until(lambda: bool(one := queue.progress("b")) and "took over" in one.obstacle)
+    ended.set()
+    beating.join()
+    queue.close()
+    assert worker.page() is not None
+    worker.close()
 
 
 def obstacle(studio: Studio, job_id: str) -> str:
