@@ -27,6 +27,7 @@ from fluxui.opening import open_studio
 from fluxui.queue import Phase
 from fluxui.request import DEFAULT_WEIGHT, GenerationForm, invalid_request
 from fluxui.settings import Settings
+from fluxui.storage import SUFFIXES
 from fluxui.studio import Studio
 from fluxui.watch import Moment
 
@@ -44,6 +45,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
+    if getattr(given, "output", None):
+        given.output_format = _format_of(given.output)
     settings = read_settings(
         {name: getattr(given, name) for name in SETTINGS if getattr(given, name, None) is not None}
     )
@@ -76,7 +79,8 @@ def read_settings(given: dict[str, Any]) -> Settings:
 
 # What can be typed
 
-SETTINGS = ("host", "port", "share", "insecure", "base_model", "data_dir")
+SETTINGS = ("host", "port", "share", "insecure", "base_model", "data_dir", "output_format")
+FORMATS = {suffix: name for name, suffix in SUFFIXES.items()} | {".jpeg": "jpeg"}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -134,7 +138,7 @@ def _serve_flags(parser: argparse.ArgumentParser) -> None:
 
 def _generate_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="out.png")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="out.png, .webp or .jpg")
     parser.add_argument(
         "--lora", action="append", default=[], metavar="ID[:WEIGHT]", help="may be repeated"
     )
@@ -197,9 +201,17 @@ def _generate(studio: Studio, given: argparse.Namespace) -> int:
         told = ended.error.message if ended.error else f"It was {ended.status.value}."
         print(f"fluxui: {told} {ended.error.hint if ended.error else ''}".rstrip(), file=sys.stderr)
         return 1
-    for path in _save(studio, ended, given.output or Path(f"fluxui_{ended.request.seed}.png")):
+    for path in _save(studio, ended, given.output):
         print(path)
     return 0
+
+
+def _format_of(output: Path) -> str | None:
+    """What the name asks for; without an ending, what is set. Raises InvalidRequest."""
+    suffix = output.suffix.lower()
+    if suffix and suffix not in FORMATS:
+        raise InvalidRequest(f"{output.name} should end in {', '.join(FORMATS)}.")
+    return FORMATS.get(suffix)
 
 
 def _lora_ref(told: str) -> dict[str, Any]:
@@ -233,9 +245,11 @@ def _stage(moment: Moment) -> str:
     return f"{image}step {progress.step} of {progress.steps}{left}"
 
 
-def _save(studio: Studio, ended: Generation, output: Path) -> list[Path]:
+def _save(studio: Studio, ended: Generation, output: Path | None) -> list[Path]:
     """Copy the pictures out: one to `output`, several to `output_1`, `output_2` …"""
     paths = []
+    suffix = Path(ended.images[0].key).suffix
+    output = output or Path(f"fluxui_{ended.request.seed}{suffix}")
     for image in ended.images:
         numbered = output.with_stem(f"{output.stem}_{image.index}")
         path = numbered if len(ended.images) > 1 else output

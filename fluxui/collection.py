@@ -13,7 +13,7 @@ from typing import Literal
 
 from fluxui.errors import Forbidden
 from fluxui.generation import Status, now
-from fluxui.history import History, Kept, Query
+from fluxui.history import Catalogue, Kept, Query
 from fluxui.loras.copies import OnProgress, Source, unheard
 from fluxui.loras.hub import Address, Hub
 from fluxui.loras.library import PATIENCE, Library, Lora
@@ -57,7 +57,7 @@ class LoraPage:
 class Collection:
     """At each call for the visitor that `who` then gives."""
 
-    def __init__(self, library: Library, history: History, hub: Hub, who: Who) -> None:
+    def __init__(self, library: Library, history: Catalogue, hub: Hub, who: Who) -> None:
         self._library = library
         self._history = history
         self._hub = hub

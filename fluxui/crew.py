@@ -106,12 +106,14 @@ def _worker(
 ) -> Worker:
     room = settings.lora_cache_gib * 2**30
     library = Library(bucket, folder, pipeline.base_model, limit=room)
-    return Worker(pipeline, library, PatientStorage(bucket), Told(hand), nobody)
+    return Worker(
+        pipeline, library, PatientStorage(bucket), Told(hand), nobody, settings.output_format
+    )
 
 
 @dataclass(frozen=True)
 class Told:
-    """In place of a history: what was offered, and the word to the page. See `worker.Records`."""
+    """In place of a history: what was offered, and the word to the page. See `worker.Book`."""
 
     hand: Hand
 

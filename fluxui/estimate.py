@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from fluxui.generation import Generation, Status
-from fluxui.history import History, Query
+from fluxui.history import Catalogue, Query
 from fluxui.request import GenerationRequest
 
 
@@ -26,7 +26,7 @@ class Pace:
         return median(rates) * _effort(request) if rates else None
 
 
-def pace(base_model: str, history: History) -> Pace:
+def pace(base_model: str, history: Catalogue) -> Pace:
     newest = history.page(Query(status=Status.completed)).generations
     return Pace([one for one in newest if one.base_model == base_model and one.seconds])
 

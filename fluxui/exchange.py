@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from fluxui.generation import Generation, Status
-from fluxui.history import History, Query
+from fluxui.history import Catalogue, Gaps, Query
 from fluxui.outputs import Output, list_kept, present
 from fluxui.storage import Storage
 
@@ -37,7 +37,7 @@ class Imported:
         return [f"{count:,} left out that {words}." for words, count in said.items() if count]
 
 
-def export_lines(history: History) -> Iterator[str]:
+def export_lines(history: Catalogue) -> Iterator[str]:
     """Every record, ended or not."""
     cursor = ""
     while True:
@@ -49,7 +49,7 @@ def export_lines(history: History) -> Iterator[str]:
             return
 
 
-def import_lines(lines: Iterable[bytes], storage: Storage, history: History) -> Imported:
+def import_lines(lines: Iterable[bytes], storage: Storage, history: Gaps) -> Imported:
     """Take in what the history lacks. Raises StorageError, HistoryError."""
     outputs = {output.job_id: output for output in list_kept(storage)}
     told = Imported()
@@ -59,7 +59,7 @@ def import_lines(lines: Iterable[bytes], storage: Storage, history: History) -> 
 
 
 def _fitting(
-    lines: Iterable[bytes], outputs: dict[str, Output], history: History, told: Imported
+    lines: Iterable[bytes], outputs: dict[str, Output], history: Gaps, told: Imported
 ) -> Iterator[Generation]:
     for line in lines:
         try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from fluxui.errors import ImageNotFound
 from fluxui.generation import Generation, Image, Status
-from fluxui.history import History, Page, Query
+from fluxui.history import Catalogue, Page, Query
 from fluxui.storage import Storage
 
 PAGE_SIZE = 48
@@ -45,7 +45,7 @@ class GalleryPage:
     total: int
 
 
-def page(history: History, storage: Storage, query: Query, cursor: str = "") -> GalleryPage:
+def page(history: Catalogue, storage: Storage, query: Query, cursor: str = "") -> GalleryPage:
     """At most 48 pictures, as the query orders them; no generation is split over two pages."""
     asked = replace(query, status=Status.completed)
     found = history.page(asked, cursor, PAGE_SIZE)

@@ -91,7 +91,7 @@ class Generation(BaseModel):
 
     `shortcuts` names what made the pictures differ from what the weights as published would paint.
     `visitor` is the mark of who asked, "" for the owner of the machine; `tags` are words that
-    people put to it afterwards.
+    people put to it afterwards. `machine` is what painted it: device, precision, versions.
     """
 
     model_config = ConfigDict(frozen=True, protected_namespaces=())
@@ -109,6 +109,7 @@ class Generation(BaseModel):
     stopped_at: int | None = None
     seconds: float | None = None
     shortcuts: tuple[str, ...] = ()
+    machine: dict[str, str] = {}
     idempotency_key: str = ""
     visitor: str = ""
     tags: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from fluxui.errors import GenerationNotFound
 from fluxui.generation import Generation, Status
-from fluxui.history import History
+from fluxui.history import Records
 from fluxui.waiting import MAX_ATTEMPTS, lost
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 class HistoryLedger:
     """See `fluxui.queue.remote.Ledger`. `tell` hears of every generation that ended."""
 
-    def __init__(self, history: History, tell: Callable[[Generation], None]) -> None:
+    def __init__(self, history: Records, tell: Callable[[Generation], None]) -> None:
         self._history = history
         self._tell = tell
 

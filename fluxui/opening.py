@@ -57,7 +57,7 @@ def assemble(settings: Settings, pipeline: Pipeline, storage: Storage, history: 
     if settings.redis_url:
         queue = _open_remote(settings, pipeline.base_model.id, history, tell)
     else:
-        worker = Worker(pipeline, library, storage, history, tell)
+        worker = Worker(pipeline, library, storage, history, tell, settings.output_format)
         queue = _open_queue(settings, worker, left_over(pipeline.base_model.id, history))
     if webhook:
         webhook.catch_up(history)

@@ -45,10 +45,14 @@ class Flaw(Enum):
 
 @dataclass
 class Output:
-    """One generation's folder, `generated/…/<id>/`: the size of each file by its name."""
+    """One generation's folder, `generated/…/<id>/`: the size of each file by its name.
+
+    `md5` is that of its record, where the listing tells it.
+    """
 
     folder: str
     modified: datetime
+    md5: str = ""
     sizes: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -57,9 +61,9 @@ class Output:
 
     @property
     def pictures(self) -> list[str]:
-        """Names, in the order of their numbers."""
-        found = [name for name in self.sizes if _number(name)]
-        return sorted(found, key=_number)
+        """Names, in the order of their numbers; one of each, should it be there in two formats."""
+        found = {_number(name): name for name in self.sizes}
+        return [found[number] for number in sorted(found) if number]
 
 
 def list_kept(storage: Storage) -> list[Output]:
@@ -76,6 +80,8 @@ def list_outputs(storage: Storage) -> list[Output]:
         if folder.count("/") == 4:  # generated/2026/11/22/<id>
             output = found.setdefault(folder, Output(f"{folder}/", stored.modified))
             output.sizes[name] = stored.size
+            if name == RECORD:
+                output.md5 = stored.md5
     return sorted(found.values(), key=lambda output: output.folder, reverse=True)
 
 

@@ -15,15 +15,15 @@ from fluxui import gallery, images, zipping
 from fluxui.errors import GenerationNotFound, ImageNotFound, InvalidRequest
 from fluxui.gallery import Card, GalleryPage, Picture
 from fluxui.generation import Generation, Status
-from fluxui.history import History, Page, Query
-from fluxui.storage import Storage, record_key
+from fluxui.history import Choices, History, Page, Query, Records
+from fluxui.storage import Storage, content_type, record_key
 from fluxui.trash import Trash
 from fluxui.visitor import Visitor, Who
 
 MAX_TAGS, MAX_TAG = 20, 40  # of one generation; characters
 
 
-def theirs(history: History, visitor: Visitor, job_id: str) -> Generation:
+def theirs(history: Records, visitor: Visitor, job_id: str) -> Generation:
     """A generation, if it is this visitor's. Raises GenerationNotFound."""
     return _owned(history.get(job_id), visitor)
 
@@ -36,11 +36,13 @@ def _owned(generation: Generation, visitor: Visitor) -> Generation:
 
 @dataclass(frozen=True)
 class Difference:
-    """`pixels` of `of` differ, by `largest` of 255 at most."""
+    """`pixels` of `of` differ, by `largest` of 255 at most; `lossy` says that both were compared
+    as JPEG, since one of them is."""
 
     pixels: int
     largest: int
     of: int
+    lossy: bool = False
 
 
 class Pictures:
@@ -66,9 +68,9 @@ class Pictures:
         """The pictures, newest first."""
         return gallery.page(self._history, self._storage, self._scoped(query), cursor)
 
-    def sizes(self) -> list[tuple[int, int]]:
-        """Width and height of the pictures that there are, the most frequent first."""
-        return self._history.sizes(self._scoped(Query(status=Status.completed)))
+    def choices(self) -> Choices:
+        """What the pictures that there are differ in, the most frequent first."""
+        return self._history.choices(self._scoped(Query(status=Status.completed)))
 
     def _scoped(self, query: Query) -> Query:
         visitor = self._who()
@@ -83,8 +85,8 @@ class Pictures:
         """Raises GenerationNotFound, ImageNotFound."""
         image = gallery.image_of(self.get(job_id), index)
         key = image.thumb_key if thumb else image.key
-        kind = "image/webp" if thumb else "image/png"
-        return Picture(self._storage.url(key), key, kind, "" if thumb else image.sha256)
+        checked = "" if thumb else image.sha256
+        return Picture(self._storage.url(key), key, content_type(key), checked)
 
     def open(self, picture: Picture) -> BinaryIO:
         """Raises ObjectNotFound, StorageUnavailable."""
@@ -151,7 +153,9 @@ class Pictures:
 
     def difference(self, one: tuple[str, int], other: tuple[str, int]) -> Difference:
         """Of two pictures of the same size, pixel by pixel. Raises NotFound, StorageError."""
-        return Difference(*images.difference(*(self._bytes(*name) for name in (one, other))))
+        first, second = self._bytes(*one), self._bytes(*other)
+        lossy = images.lossy(first) or images.lossy(second)
+        return Difference(*images.difference(first, second), lossy)
 
     def _bytes(self, job_id: str, index: int) -> bytes:
         with self.open(self.image(job_id, index)) as stream:

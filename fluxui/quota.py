@@ -18,7 +18,7 @@ from datetime import timedelta
 
 from fluxui.errors import LimitReached
 from fluxui.generation import Generation, now
-from fluxui.history import History, Query
+from fluxui.history import Catalogue, Query
 from fluxui.request import GenerationRequest
 from fluxui.settings import Settings
 from fluxui.visitor import Visitor
@@ -122,7 +122,7 @@ class Quota:
         self._visitors = {name: hour for name, hour in self._visitors.items() if hour.spent}
 
 
-def accepted_lately(history: History) -> Iterator[Generation]:
+def accepted_lately(history: Catalogue) -> Iterator[Generation]:
     """What was asked for within the last hour, newest first. A page without any is the end."""
     since = now() - timedelta(seconds=HOUR)
     page = history.page(Query())

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from fluxui.errors import HistoryError, ObjectNotFound, StorageError
 from fluxui.generation import Generation
-from fluxui.history import History
+from fluxui.history import Gaps
 from fluxui.outputs import Flaw, Output, list_kept, read
 from fluxui.storage import Storage
 
@@ -54,7 +54,7 @@ class Rebuilding:
 class Rebuild:
     """One at a time. `start` it behind the page, or `run` it and wait."""
 
-    def __init__(self, storage: Storage, history: History) -> None:
+    def __init__(self, storage: Storage, history: Gaps) -> None:
         self._storage = storage
         self._history = history
         self._running = threading.Lock()

@@ -1,7 +1,8 @@
 """A picture's settings as a request for this machine, and in words what could not be restored.
 
-LoRAs are found by what they are, whatever they are called here; one of the same name that is
-another file is never taken for it. It changes nothing.
+They come from inside a file, or from the history. LoRAs are found by what they are, whatever they
+are called here; one of the same name that is another file is never taken for it. It changes
+nothing.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from difflib import get_close_matches
 from typing import Any
 
 from fluxui import images, parameters
-from fluxui.errors import IllegalTransition, InvalidRequest, LoraMisfit
+from fluxui.errors import IllegalTransition, InvalidRequest, LoraMisfit, LoraNotFound
 from fluxui.generation import Generation, add_trigger_words
 from fluxui.loras.library import Lora
 from fluxui.parameters import Named, Recipe
 from fluxui.pipeline.base_models import BaseModel
-from fluxui.request import MAX_WEIGHT, GenerationForm, GenerationRequest
+from fluxui.request import MAX_WEIGHT, GenerationForm, GenerationRequest, LoraRef
 
 MAX_FILE = 100 * 2**20  # bytes
 
@@ -32,11 +33,37 @@ class Recalled:
     nearest: tuple[str, ...]
 
 
-def recall(png: bytes, base_model: BaseModel, loras: Sequence[Lora]) -> Recalled:
-    """Raises InvalidRequest for what is no PNG, or carries no settings."""
-    if len(png) > MAX_FILE:
+def recall(picture: bytes, base_model: BaseModel, loras: Sequence[Lora]) -> Recalled:
+    """Raises InvalidRequest for what is no picture, or carries no settings."""
+    if len(picture) > MAX_FILE:
         raise InvalidRequest(f"This file is larger than {MAX_FILE // 2**20} MB.")
-    recipe = parameters.read(images.read_texts(png))
+    return _recalled(parameters.read(images.read_texts(picture)), base_model, loras)
+
+
+def recall_kept(
+    generation: Generation, seed: int, base_model: BaseModel, loras: Sequence[Lora]
+) -> Recalled:
+    """The same of a picture in the history, which was painted with this seed."""
+    names = {"prompt", "num_inference_steps", "guidance_scale", "width", "height"}
+    values = generation.request.model_dump(include=names) | {"seed": seed}
+    named = [Named(use.model_id, use.weight, use.sha256) for use in generation.loras]
+    recipe = Recipe("fluxui", values, named, generation.base_model)
+    return _recalled(recipe, base_model, loras)
+
+
+def loras_of(generation: Generation, here: Sequence[Lora]) -> tuple[LoraRef, ...]:
+    """Those that painted it, under the names that they have here. Raises LoraNotFound."""
+    found = []
+    for use in generation.loras:
+        named = Named(use.model_id, use.weight, use.sha256)
+        lora = _by_hash(named, here) or _by_name(named, here)
+        if lora is None:
+            raise LoraNotFound(use.model_id)
+        found.append(LoraRef(model_id=lora.model_id, weight=use.weight))
+    return tuple(found)
+
+
+def _recalled(recipe: Recipe, base_model: BaseModel, loras: Sequence[Lora]) -> Recalled:
     sentences: list[str] = []
     values = dict(_within(recipe, base_model, sentences))
     chosen, nearest = _loras(recipe, loras, sentences)
@@ -68,6 +95,16 @@ def check_repeatable(generation: Generation, base_model: BaseModel, loras: Seque
         raise IllegalTransition(
             "The trigger words of its LoRAs have changed since.", "Change them back to compare."
         )
+
+
+def changes_between(then: Generation, now: Generation) -> str:
+    """In words, what is known to be different in how two generations were painted."""
+    if not (then.machine and now.machine):
+        return ""
+    facts = [one.machine | {"shortcuts": ", ".join(one.shortcuts)} for one in (then, now)]
+    names = dict.fromkeys([*facts[0], *facts[1]])
+    pairs = [(name, *(fact.get(name) or "none" for fact in facts)) for name in names]
+    return "; ".join(f"{name}: {was}, now {is_}" for name, was, is_ in pairs if was != is_)
 
 
 def _within(

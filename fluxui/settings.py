@@ -17,6 +17,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 SPACE_VOLUME = Path("/data")
 
+OutputFormat = Literal["png", "webp", "jpeg"]
+
 
 def _alias(*names: str) -> AliasChoices:
     return AliasChoices(*names)
@@ -66,6 +68,7 @@ class Settings(BaseSettings):
     lora_watch: int = Field(60, ge=0)
     lora_cache_gib: int = Field(20, ge=1)
     trash_days: int = Field(30, ge=0)
+    output_format: OutputFormat = "png"
 
     webhook_url: str = ""
     webhook_secret: SecretStr | None = None

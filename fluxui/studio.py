@@ -35,7 +35,7 @@ from fluxui.pipeline import Pipeline
 from fluxui.pipeline.base_models import BaseModel
 from fluxui.queue import Cancelling, Progress, Queue
 from fluxui.quota import Quota, accepted_lately
-from fluxui.recall import Recalled, check_repeatable, recall
+from fluxui.recall import Recalled, check_repeatable, loras_of, recall, recall_kept
 from fluxui.request import GenerationForm, GenerationRequest, LoraRef
 from fluxui.settings import Settings
 from fluxui.storage import Storage
@@ -187,9 +187,24 @@ class Studio:
         """Seconds for this request on this machine, from what it painted before."""
         return self._watch.pace().seconds(form.admit(self.base_model.limits))
 
-    def recall(self, png: bytes) -> Recalled:
+    def recall(self, picture: bytes) -> Recalled:
         """How a picture was made, as far as it can be made here. Raises InvalidRequest."""
-        return recall(png, self.base_model, self.collection.all())
+        return recall(picture, self.base_model, self.collection.all())
+
+    def recall_kept(self, job_id: str, index: int) -> Recalled:
+        """The same of a picture that is kept. Raises GenerationNotFound, ImageNotFound."""
+        generation = self.get(job_id)
+        seed = image_of(generation, index).seed
+        return recall_kept(generation, seed, self.base_model, self.collection.all())
+
+    def request_of(self, job_id: str, index: int) -> GenerationRequest:
+        """What paints this one picture alone, with the LoRAs that it was painted with, whatever
+        they are called by now. Raises GenerationNotFound, ImageNotFound, LoraNotFound."""
+        generation = self.get(job_id)
+        seed = image_of(generation, index).seed
+        loras = loras_of(generation, self.collection.all())
+        alone = {"seed": seed, "num_images": 1, "loras": loras}
+        return generation.request.model_copy(update=alone)
 
     # What became of them
 

@@ -12,15 +12,15 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from fluxui.errors import GenerationNotFound, HistoryError, StorageError
 from fluxui.generation import Generation, now
-from fluxui.history import History
+from fluxui.history import Records
 from fluxui.storage import (
     TRASH,
     Storage,
     StoredObject,
+    content_type,
     day_of,
     folder_in,
     folder_of,
@@ -31,7 +31,6 @@ from fluxui.storage import (
 
 log = logging.getLogger(__name__)
 
-CONTENT_TYPES = {".png": "image/png", ".webp": "image/webp", ".json": "application/json"}
 RECORD = "record.json"
 # Seconds: the page comes first, then once a day, and sooner where the storage did not answer.
 FIRST_LOOK, DAY, HOUR = 5.0, 86_400.0, 3600.0
@@ -42,7 +41,7 @@ class Trash:
     """What lies under `trash/`. Threads may share it: nobody else touches a generation that one
     of its calls has in hand."""
 
-    def __init__(self, storage: Storage, history: History) -> None:
+    def __init__(self, storage: Storage, history: Records) -> None:
         self._storage = storage
         self._history = history
         self._held: set[str] = set()
@@ -56,7 +55,7 @@ class Trash:
             for key in keys:
                 self._copy(key, trash_key(key))
             record = trash_key(record_key(generation))
-            self._storage.put(record, generation.record_file(), CONTENT_TYPES[".json"])
+            self._storage.put(record, generation.record_file(), content_type(record))
             self._history.remove(generation.id)
             self._delete(keys)
 
@@ -154,7 +153,7 @@ class Trash:
 
     def _copy(self, source: str, target: str) -> None:
         with self._storage.open(source) as stream:
-            self._storage.put(target, stream.read(), CONTENT_TYPES[Path(source).suffix])
+            self._storage.put(target, stream.read(), content_type(source))
 
     def _delete(self, keys: Iterable[str]) -> None:
         for key in keys:

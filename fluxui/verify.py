@@ -1,25 +1,31 @@
 """History and storage compared: records without bytes, bytes without records, and both repaired.
 
 Nothing is lost by a repair: a record that goes is written to a file first, and so is one in the
-storage that says something else than the history. Most of it is one listing; only what looks
-different is read.
+storage that says something else than the history. Where the listing tells the MD5 of each object,
+as most buckets do, only records that differ are read; elsewhere every record is.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from fluxui import images
-from fluxui.errors import InvalidRequest, StorageRefused
+from fluxui.errors import InvalidRequest, NotFound, StorageRefused
 from fluxui.generation import Generation, Image, Status
-from fluxui.history import History, Query
+from fluxui.history import Catalogue, History, Query, Records
 from fluxui.outputs import RECORD, Flaw, Output, in_trash, list_outputs, present, read
 from fluxui.storage import Storage, record_key
 
 PAGE = 500
+# A bucket's answers take longer than its bytes: so many are asked for at once.
+READERS = 16
 
 
 @dataclass
@@ -64,10 +70,14 @@ def verify(storage: Storage, history: History) -> Findings:
     """Compare. Raises StorageError."""
     outputs = {output.job_id: output for output in list_outputs(storage)}
     found = Findings(outputs=len(outputs))
+    to_read: list[Output] = []
     for generation in completed(history):
         found.records += 1
         output = outputs.pop(generation.id, None)
-        _compare(generation, output, storage, found)
+        if _compare(generation, output, found) and output:
+            to_read.append(output)
+    with ThreadPoolExecutor(READERS, thread_name_prefix="fluxui-read") as pool:
+        found.other_record += filter(None, pool.map(partial(_other, storage, history), to_read))
     trashed = in_trash(storage)
     for output in outputs.values():
         # Known: it is being painted just now, or its end could not be recorded.
@@ -81,7 +91,7 @@ def verify(storage: Storage, history: History) -> Findings:
     return found
 
 
-def completed(history: History) -> Iterator[Generation]:
+def completed(history: Catalogue) -> Iterator[Generation]:
     """Every one that has pictures, newest first."""
     query, cursor = Query(status=Status.completed), ""
     while True:
@@ -92,31 +102,35 @@ def completed(history: History) -> Iterator[Generation]:
             return
 
 
-def _compare(
-    generation: Generation, output: Output | None, storage: Storage, found: Findings
-) -> None:
+def _compare(generation: Generation, output: Output | None, found: Findings) -> bool:
+    """What the listing tells; whether the record beside the pictures is still to be read."""
     there = [image for image in generation.images if output and present(image, output)]
     if output is None or not there:
         found.gone.append(generation)
-        return
+        return False
     if len(there) < len(generation.images):
         found.partly.append(generation)
     thumbs = (image for image in there if Path(image.thumb_key).name not in output.sizes)
     found.no_thumb += [(generation, image) for image in thumbs]
-    if not _same_record(generation, output, storage):
+    if RECORD not in output.sizes:
         found.other_record.append(generation)
-
-
-def _same_record(generation: Generation, output: Output, storage: Storage) -> bool:
-    """By its size where that tells it already."""
-    size = output.sizes.get(RECORD)
-    if size is None:
         return False
-    if size == len(generation.record_file()):
-        return True
-    with storage.open(output.folder + RECORD) as stream:
-        text = stream.read()
-    try:  # one of an older version is shorter, and says the same
+    return output.md5 != hashlib.md5(generation.record_file(), usedforsecurity=False).hexdigest()
+
+
+def _other(storage: Storage, history: Records, output: Output) -> Generation | None:
+    """The history's record, if the one beside the pictures says something else."""
+    with suppress(NotFound):  # deleted since it was listed
+        generation = history.get(output.job_id)
+        with storage.open(output.folder + RECORD) as stream:
+            text = stream.read()
+        return None if text == generation.record_file() or _says(text, generation) else generation
+    return None
+
+
+def _says(text: bytes, generation: Generation) -> bool:
+    """One of an older version is shorter, and says the same."""
+    try:
         return Generation.model_validate_json(text) == generation
     except ValueError:
         return False
@@ -163,7 +177,7 @@ def _set_aside(generations: list[Generation], folder: Path) -> Path | None:
     return path
 
 
-def _keep(generation: Generation, storage: Storage, history: History) -> None:
+def _keep(generation: Generation, storage: Storage, history: Records) -> None:
     history.replace(generation)
     storage.put(record_key(generation), generation.record_file(), "application/json")
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from fluxui.errors import ConfigurationError, Forbidden
 from fluxui.generation import Generation, now
-from fluxui.history import History, Query
+from fluxui.history import Catalogue, Query
 from fluxui.post import Post, target_of
 from fluxui.settings import Settings
 from fluxui.told import Told, forget
@@ -94,14 +94,14 @@ class Webhook:
             if not self._thread.ident:
                 self._thread.start()
 
-    def catch_up(self, history: History) -> None:
+    def catch_up(self, history: Catalogue) -> None:
         """Tell what the last process did not come to, oldest first: its last day, of the newest
         that were asked for."""
         untold = list(self._untold(history))
         for generation in sorted(untold, key=lambda one: one.completed_at or one.created_at):
             self.tell(generation)
 
-    def _untold(self, history: History) -> Iterator[Generation]:
+    def _untold(self, history: Catalogue) -> Iterator[Generation]:
         earliest = max(self._told.since, now() - LONGEST)
         for generation in history.page(Query(), limit=MAX_WAITING).generations:
             ended = generation.completed_at

@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
+from importlib.metadata import version
 from itertools import count
 from typing import Any, Protocol
 
@@ -32,12 +33,17 @@ from fluxui.loras.library import Library
 from fluxui.pipeline import Adapter, Delta, Painting, Pipeline, Step
 from fluxui.queue import Phase, Progress, Report, Tail
 from fluxui.request import GenerationRequest
-from fluxui.storage import Storage, folder_of, image_key, record_key, thumb_key
+from fluxui.settings import OutputFormat
+from fluxui.storage import Storage, content_type, folder_of, image_key, record_key, thumb_key
 
 log = logging.getLogger(__name__)
 
 # Told why it has to wait; it lets some time pass. Raises Closing, Cancelled.
 Wait = Callable[[str], None]
+
+# What of a pipeline's description, and whose versions, go into the record.
+MATTERS = ("device", "dtype", "rung", "attention", "compiled", "threads")
+LIBRARIES = ("torch", "diffusers", "transformers")
 
 # Between two looks whether the disk has room again.
 ROOM_SECONDS = 1.0
@@ -47,7 +53,7 @@ def _nothing() -> None:
     """The tail of a generation that made no picture."""
 
 
-class Records(Protocol):
+class Book(Protocol):
     """What it needs of a history; where others paint, the page's process has it."""
 
     def get(self, job_id: str) -> Generation:
@@ -64,9 +70,10 @@ class Worker:
     pipeline: Pipeline
     library: Library
     storage: Storage
-    history: Records
+    history: Book
     # Told of every generation that ended here, after its record is kept.
     tell: Callable[[Generation], None]
+    output_format: OutputFormat = "png"
 
     def prepare(self) -> None:
         """Load the base model ahead of the first generation, which meets any error again."""
@@ -99,7 +106,8 @@ class Worker:
             ended = generation.advance(Status.failed, error=_failure(error))
         else:
             report(saving)
-            return partial(self._keep, generation, paintings, wait)
+            painted = generation.model_copy(update={"machine": machine_of(self.pipeline)})
+            return partial(self._keep, painted, paintings, wait)
         return partial(self._record, ended, wait)
 
     def _paint(
@@ -144,7 +152,7 @@ class Worker:
             _patiently(partial(self.storage.put, key, data, content_type), wait)
 
         try:
-            outputs = _store(generation, paintings, put)
+            outputs = _store(generation, paintings, put, self.output_format)
             completed = generation.advance(
                 Status.completed,
                 images=outputs,
@@ -180,6 +188,18 @@ class Worker:
             log.exception("Generation %s ended, but could not be recorded.", ended.id)
 
 
+def machine_of(pipeline: Pipeline) -> dict[str, str]:
+    """What may make a rerun differ in its last bits: device, precision, kernels, versions."""
+    facts = pipeline.describe()
+    known = {name: str(facts[name]) for name in MATTERS if facts.get(name)}
+    return known | _versions()
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in LIBRARIES}
+
+
 def _patiently(keep: Callable[[], None], wait: Wait) -> None:
     """Keep something, however long the disk takes nothing: what was accepted is not dropped.
 
@@ -204,14 +224,18 @@ def _wait(progress: Progress, report: Report, cancelled: Callable[[], bool], obs
 
 
 def _store(
-    generation: Generation, paintings: Sequence[Painting], put: Callable[[str, bytes, str], None]
+    generation: Generation,
+    paintings: Sequence[Painting],
+    put: Callable[[str, bytes, str], None],
+    output_format: OutputFormat,
 ) -> tuple[Image, ...]:
     """Encode all, then put them all at once: a bucket's answers take longer than its bytes."""
     outputs, files = [], []
     for index, painting in enumerate(paintings, start=1):
-        image, png, thumb = _encode(generation, index, painting)
+        image, *contents = _encode(generation, index, painting, output_format)
         outputs.append(image)
-        files += [(image.key, png, "image/png"), (image.thumb_key, thumb, "image/webp")]
+        keys = image.key, image.thumb_key
+        files += [(key, data, content_type(key)) for key, data in zip(keys, contents, strict=True)]
     with ThreadPoolExecutor(len(files), thread_name_prefix="fluxui-put") as pool:
         for stored in [pool.submit(put, *file) for file in files]:
             stored.result()
@@ -235,29 +259,31 @@ def _proofs(loras: Sequence[LoraUse], layers: Sequence[int]) -> tuple[LoraUse, .
     )
 
 
-def _encode(generation: Generation, index: int, painting: Painting) -> tuple[Image, bytes, bytes]:
-    """What is recorded of one image, its PNG and its thumbnail."""
+def _encode(
+    generation: Generation, index: int, painting: Painting, output_format: OutputFormat
+) -> tuple[Image, bytes, bytes]:
+    """What is recorded of one image, its file and its thumbnail."""
     size = painting.width, painting.height
     seed = generation.request.seeds()[index - 1]
     settings = _settings(generation, index, seed)
     if painting.shortcuts:
         settings["shortcuts"] = list(painting.shortcuts)
-    png = images.encode(painting.pixels, *size, settings)
+    file = images.encode(painting.pixels, *size, settings, output_format)
     image = Image(
         index=index,
-        key=image_key(generation, index),
+        key=image_key(generation, index, output_format),
         thumb_key=thumb_key(generation, index),
         seed=seed,
         width=painting.width,
         height=painting.height,
-        bytes=len(png),
-        sha256=hashlib.sha256(png).hexdigest(),
+        bytes=len(file),
+        sha256=hashlib.sha256(file).hexdigest(),
     )
-    return image, png, images.thumbnail(painting.pixels, *size)
+    return image, file, images.thumbnail(painting.pixels, *size)
 
 
 def _settings(generation: Generation, index: int, seed: int) -> dict[str, Any]:
-    """All it takes to make this picture again, for the PNG. No id of a person, no secret."""
+    """All it takes to make this picture again, for its file. No id of a person, no secret."""
     return {
         "fluxui": __version__,
         "id": generation.id,

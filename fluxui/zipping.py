@@ -1,6 +1,6 @@
 """Many pictures as one zip, written while it is read: in memory is one picture at a time.
 
-The pictures are not packed any smaller, which PNGs can't be. With them go their records, so that
+The pictures are not packed any smaller, which they can't be. With them go their records, so that
 another fluxui can take them in.
 """
 

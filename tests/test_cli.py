@@ -44,6 +44,18 @@ def test_generate_writes_every_picture(run: Any, tmp_path: Path) -> None:
     assert len({path.read_bytes() for path in tmp_path.glob("*.png")}) == 3
 
 
+def test_the_name_of_the_file_says_its_format(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLUXUI_OUTPUT_FORMAT", "webp")
+    monkeypatch.setattr(cli, "open_studio", lambda asked: make_studio(asked, FakePipeline(asked)))
+    folder = ("--data-dir", str(settings.data_dir), "--base-model", "tiny", "--steps", "1")
+    assert cli.main(["generate", "a boat", "-o", "out.JPEG", *folder]) == 0
+    assert cli.main(["generate", "a boat", "--seed", "7", *folder]) == 0
+    assert (tmp_path / "out.JPEG").read_bytes().startswith(b"\xff\xd8")
+    assert (tmp_path / "fluxui_7.webp").read_bytes().startswith(b"RIFF")
+
+
 def test_generate_without_a_name_uses_the_seed(run: Any, tmp_path: Path) -> None:
     assert run("generate", "a boat", "--seed", "7") == 0
     assert (tmp_path / "fluxui_7.png").is_file()  # the tests stand in tmp_path
@@ -81,6 +93,7 @@ def test_generate_with_loras(
         ["generate", "a boat", "--lora", "x:3"],
         ["generate", "a boat", "--lora", "nobody"],
         ["generate", "a boat", "-o", "no/such/folder/out.png"],
+        ["generate", "a boat", "-o", "out.gif"],
         ["loras", "show", "nobody"],
         ["loras", "remove", "nobody"],
         ["loras", "import", "nothing.safetensors"],

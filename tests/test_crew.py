@@ -80,6 +80,8 @@ def test_a_worker_that_can_not_work_says_why(said: Say, page: Terms) -> None:
     )
     other = said("worker", FLUXUI_BASE_MODEL="tiny", S3_PREFIX="mine")
     assert "This worker's bucket is" in other and "/pictures/mine, the page's is" in other
+    changed = {"S3_PREFIX": "", "FLUXUI_OUTPUT_FORMAT": "webp"}
+    assert "This worker writes webp, the page png." in said("worker", **changed)
     assert "must be kept in a bucket" in said("worker", S3_BUCKET_NAME="")
     assert "needs the page's REDIS_URL" in said("worker", REDIS_URL="")
 

@@ -26,6 +26,7 @@ LINES = (
     ("words", "__init__ errors"),
     ("words", "settings request visitor"),
     ("words", "generation"),
+    ("organs", "embedded"),
     ("organs", "pipeline loras storage history images parameters"),
     ("motion", "queue"),
     ("motion", "worker"),
@@ -71,7 +72,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "celery": ("queue/celery.py",),
     "kombu": ("queue/celery.py",),  # which raises the errors of celery
     "redis": ("queue/wire.py",),
-    "PIL": ("images.py", "pipeline/preview.py"),
+    "PIL": ("images.py", "embedded.py", "pipeline/preview.py"),
     "fastapi": ("api/",),
     "spaces": ("pipeline/zero.py",),
     "starlette": (
@@ -94,7 +95,6 @@ TYPES_ONLY = ("mypy_boto3_s3", "_typeshed")  # under TYPE_CHECKING: nothing is i
 # Protocols with more than six methods, and why.
 WIDE_PROTOCOLS = {
     "Queue": "move_up and pause change an order that only it may lock; crew is known to it alone",
-    "History": "find and unfinished answer from its indexes, which no other call gives away",
 }
 # Who writes to the environment, never reads it, and for whom.
 WRITES_ENVIRONMENT = {

@@ -12,6 +12,7 @@ from PIL import Image, PngImagePlugin
 
 from fluxui import images
 from fluxui.errors import InvalidRequest
+from fluxui.settings import OutputFormat
 
 SETTINGS: dict[str, Any] = {
     "fluxui": "0.1.0",
@@ -33,6 +34,9 @@ def png(width: int = 48, height: int = 32, **changes: Any) -> bytes:
     return images.encode(os.urandom(width * height * 3), width, height, SETTINGS | changes)
 
 
+FORMATS: tuple[OutputFormat, ...] = ("png", "webp", "jpeg")
+
+
 def with_settings(text: bytes) -> bytes:
     """A PNG with any bytes where the settings are."""
     info = PngImagePlugin.PngInfo()
@@ -43,20 +47,31 @@ def with_settings(text: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (48, 32), (7, 300)])
-def test_another_program_reads_the_same_pixels(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("kind", FORMATS)
+def test_another_program_reads_the_same_pixels(kind: OutputFormat, size: tuple[int, int]) -> None:
     pixels = os.urandom(size[0] * size[1] * 3)
-    with Image.open(io.BytesIO(images.encode(pixels, *size, SETTINGS))) as picture:
-        assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", size)
-        assert picture.tobytes() == pixels
+    with Image.open(io.BytesIO(images.encode(pixels, *size, SETTINGS, kind))) as picture:
+        assert (picture.format, picture.mode, picture.size) == (kind.upper(), "RGB", size)
+        assert picture.tobytes() == pixels or kind == "jpeg"
 
 
-def test_the_same_picture_is_the_same_file() -> None:
+@pytest.mark.parametrize("kind", FORMATS)
+def test_the_same_picture_is_the_same_file_and_its_settings_come_back(kind: OutputFormat) -> None:
     pixels = os.urandom(48 * 32 * 3)
-    assert images.encode(pixels, 48, 32, SETTINGS) == images.encode(pixels, 48, 32, SETTINGS)
+    made = images.encode(pixels, 48, 32, SETTINGS, kind)
+    assert made == images.encode(pixels, 48, 32, SETTINGS, kind)
+    assert images.read_settings(made) == SETTINGS
+    assert images.read_texts(made).keys() == {"parameters", "fluxui"}
+    assert images.read_texts(made)["parameters"] == images.read_texts(png())["parameters"]
 
 
-def test_settings_come_back_exactly() -> None:
-    assert images.read_settings(png()) == SETTINGS
+def test_a_jpeg_is_compared_as_a_jpeg() -> None:
+    pixels, other = os.urandom(48 * 32 * 3), os.urandom(48 * 32 * 3)
+    kept = images.encode(pixels, 48, 32, SETTINGS, "jpeg")
+    for kind in FORMATS:
+        again = images.encode(pixels, 48, 32, SETTINGS, kind)
+        assert images.difference(kept, again) == (0, 0, 48 * 32)
+        assert images.difference(kept, images.encode(other, 48, 32, SETTINGS, kind))[0] > 1000
 
 
 def test_other_programs_read_the_parameters() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image, PngImagePlugin
 
-from fluxui.errors import InvalidRequest
+from fluxui.errors import InvalidRequest, LoraNotFound
 from fluxui.settings import Settings
 from fluxui.storage.local import LocalStorage
 from fluxui.studio import Studio
@@ -67,6 +67,28 @@ def test_a_lora_is_found_under_another_name_and_never_another_for_it(
     studio.collection.delete("dots")
     gone = studio.recall(picture)
     assert gone.request.loras == () and gone.sentences == ("LoRA not found: oil-paint.",)
+
+
+def test_what_is_kept_is_recalled_by_what_its_loras_are(
+    studio: Studio, storage: LocalStorage, lora: str
+) -> None:
+    made = paint(studio, "a boat", num_images=2, seed=7, loras=[{"model_id": lora, "weight": 0.5}])
+    from_file = studio.recall(content(storage, made.images[1].key))
+    assert studio.recall_kept(made.id, 2) == from_file
+    assert studio.request_of(made.id, 2) == from_file.request
+    file = next(studio.settings.data_dir.glob("models/oil-paint/*.safetensors"))
+    studio.collection.add(file, "dots")
+    other = fitting_lora(studio.settings)[:-2] + b"\x01\x3c"
+    studio.collection.delete(lora)
+    studio.collection.add(write(file.parent.parent.parent, other), lora)
+    assert studio.collection.get(lora).sha256 != made.loras[0].sha256
+    assert [one.model_id for one in studio.request_of(made.id, 1).loras] == ["dots"]
+    assert [one.model_id for one in studio.recall_kept(made.id, 1).request.loras] == ["dots"]
+    studio.collection.delete("dots")
+    with pytest.raises(LoraNotFound):
+        studio.request_of(made.id, 1)
+    told = "LoRA not found: oil-paint. The one of that name here is another file."
+    assert studio.recall_kept(made.id, 1).sentences == (told,)
 
 
 def test_the_nearest_name_is_offered(studio: Studio, lora: str) -> None:

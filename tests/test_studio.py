@@ -32,6 +32,7 @@ from fluxui.storage import folder_of, record_key
 from fluxui.storage.local import LocalStorage
 from fluxui.studio import Studio
 from fluxui.watch import Moment
+from fluxui.worker import LIBRARIES
 from tests.conftest import FakePipeline, make_studio, paint, wait
 
 
@@ -63,6 +64,7 @@ def test_what_made_a_picture_differ_stands_in_record_and_png(
 ) -> None:
     plain = paint(studio)
     assert plain.shortcuts == ()
+    assert plain.machine["device"] == "none" and set(plain.machine) > set(LIBRARIES)
     assert "shortcuts" not in read_settings((settings.data_dir / plain.images[0].key).read_bytes())
     real = pipeline.paint
 

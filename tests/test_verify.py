@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from fluxui.errors import GenerationNotFound, StorageRefused
 from fluxui.history import Query
 from fluxui.history.tiny import TinyHistory
-from fluxui.outputs import Flaw
-from fluxui.storage import record_key, thumb_key
+from fluxui.outputs import Flaw, list_outputs
+from fluxui.storage import StoredObject, record_key, thumb_key
 from fluxui.storage.local import LocalStorage
 from fluxui.studio import Studio
 from fluxui.verify import completed, repair, verify
@@ -88,14 +92,43 @@ def test_the_record_beside_the_pictures_and_the_thumbnail_are_made_again(
     edit(storage, record_key(edited), painted="another")
     storage.delete(record_key(absent))
     storage.delete(thumb_key(plain, 1))
+    swapped = paint(studio, "a red house")
+    content_before = content(storage, record_key(swapped))
+    same_length = content_before.replace(b"a red house", b"a bad house")
+    storage.put(record_key(swapped), same_length, "application/json")
     found = verify(storage, known)
-    assert {one.id for one in found.other_record} == {edited.id, absent.id}
+    assert {one.id for one in found.other_record} == {edited.id, absent.id, swapped.id}
     assert len(found.sentences()) == 2
     repair(found, storage, known, tmp_path)
     before = record_key(edited).replace("record.json", "record.before.json")
     assert json.loads(content(storage, before))["painted"] == "another"
+    assert content(storage, record_key(swapped)) == content_before
     assert content(storage, thumb_key(plain, 1)).startswith(b"RIFF")
     assert verify(storage, known).fine
+
+
+def test_a_bucket_that_says_the_md5_is_read_only_where_it_differs(
+    studio: Studio, storage: LocalStorage, known: TinyHistory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fine, swapped = paint(studio, "a red house"), paint(studio, "a red house")
+    edited = content(storage, record_key(swapped)).replace(b"a red house", b"a bad house")
+    storage.put(record_key(swapped), edited, "application/json")
+    opened, keep, whole = [], LocalStorage.open, LocalStorage.list
+
+    def watched(self: LocalStorage, key: str) -> BinaryIO:
+        opened.append(key)
+        return keep(self, key)
+
+    def listed(self: LocalStorage, prefix: str) -> Iterator[StoredObject]:
+        for found in whole(self, prefix):
+            yield replace(found, md5=hashlib.md5(content(storage, found.key)).hexdigest())
+
+    monkeypatch.setattr(LocalStorage, "list", listed)
+    outputs = list_outputs(storage)
+    monkeypatch.setattr("fluxui.verify.list_outputs", lambda storage: outputs)
+    monkeypatch.setattr(LocalStorage, "open", watched)
+    assert [one.id for one in verify(storage, known).other_record] == [swapped.id]
+    assert opened == [record_key(swapped)] and known.get(fine.id) == fine
 
 
 def test_a_record_of_an_older_version_says_the_same(

@@ -37,7 +37,7 @@ class Images:
         self._studio = studio
 
     def add_to(self, api: FastAPI) -> None:
-        kinds: dict[str, Any] = {"image/png": {}, "image/webp": {}}
+        kinds: dict[str, Any] = {"image/png": {}, "image/webp": {}, "image/jpeg": {}}
         responses: dict[int | str, dict[str, Any]] = {
             200: {"content": kinds},
             307: {"description": "A fresh URL of the bucket, valid for at most an hour"},

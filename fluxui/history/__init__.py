@@ -74,8 +74,18 @@ class Meter:
     visitors: Mapping[str, Kept]
 
 
-class History(Protocol):
-    """One writer process. Every call that changes it returns after the record is on disk.
+@dataclass(frozen=True)
+class Choices:
+    """What the records that match differ in, the most frequent first: width and height, base
+    models, and visitors ("" is the owner)."""
+
+    sizes: tuple[tuple[int, int], ...]
+    base_models: tuple[str, ...]
+    visitors: tuple[str, ...]
+
+
+class Records(Protocol):
+    """One record at a time. Every call that changes it returns after the record is on disk.
 
     It raises StorageFull as long as the disk is full, HistoryReadOnly while it takes nothing.
     """
@@ -95,14 +105,25 @@ class History(Protocol):
     def unfinished(self) -> list[Generation]:
         """What is queued or running, in order of admission."""
 
+    def remove(self, job_id: str) -> None:
+        """Forget a generation. Raises GenerationNotFound."""
+
+
+class Catalogue(Protocol):
+    """All of them, to look for some and to count. It changes nothing."""
+
     def page(self, query: Query, cursor: str = "", limit: int = 48) -> Page:
         """Newest first."""
 
-    def sizes(self, query: Query) -> list[tuple[int, int]]:
-        """Width and height of what matches, the most frequent first."""
+    def choices(self, query: Query) -> Choices:
+        """What could be asked for besides."""
 
-    def remove(self, job_id: str) -> None:
-        """Forget a generation. Raises GenerationNotFound."""
+    def meter(self) -> Meter:
+        """What is kept, from counters: it costs nothing to ask."""
+
+
+class Gaps(Protocol):
+    """What it lacks, and how that comes in from elsewhere. It changes no record that is there."""
 
     def knows(self, job_id: str) -> bool:
         """Whether it has a record of it."""
@@ -120,8 +141,9 @@ class History(Protocol):
     def mark(self, incomplete: bool) -> None:
         """Remember, beyond a restart, whether records may be lacking."""
 
-    def meter(self) -> Meter:
-        """What is kept, from counters: it costs nothing to ask."""
+
+class History(Records, Catalogue, Gaps, Protocol):
+    """All three, over one file that one process writes. Who needs one part asks for that alone."""
 
     def close(self) -> None:
         """Compact and let go of the file."""

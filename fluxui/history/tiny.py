@@ -9,21 +9,23 @@ from __future__ import annotations
 import logging
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, MutableMapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from tinydb.table import Document
 
 from fluxui.errors import GenerationNotFound, HistoryDamaged
 from fluxui.generation import Generation
-from fluxui.history import Meter, Page, Query
+from fluxui.history import Choices, Meter, Page, Query
 from fluxui.history.format import encode
 from fluxui.history.index import Index, Row, index, row_of
 from fluxui.history.journal import JournalStorage
 from fluxui.history.table import JournalDatabase
+
+Value = TypeVar("Value", bound=Hashable)
 
 TABLE = "generations"
 MARKS = "marks"
@@ -108,11 +110,14 @@ class TinyHistory:
                 images=answer.images,
             )
 
-    def sizes(self, query: Query) -> list[tuple[int, int]]:
+    def choices(self, query: Query) -> Choices:
         with self._lock:
-            rows = self._index.rows
-            counted = Counter(rows[doc_id].size for doc_id in self._index.find(query).ids)
-        return [size for size, _ in counted.most_common()]
+            rows = [self._index.rows[doc_id] for doc_id in self._index.find(query).ids]
+        return Choices(
+            sizes=_by_count(row.size for row in rows),
+            base_models=_by_count(row.base_model for row in rows),
+            visitors=_by_count(row.visitor for row in rows),
+        )
 
     def remove(self, job_id: str) -> None:
         with self._lock:
@@ -196,6 +201,10 @@ class TinyHistory:
             # One record that somebody edited must not hide the others.
             _log.warning("%s", error)
             return None
+
+
+def _by_count(values: Iterable[Value]) -> tuple[Value, ...]:
+    return tuple(value for value, _ in Counter(values).most_common())
 
 
 def _readable_rows(rows: Mapping[int, Row | None]) -> Iterator[tuple[int, Row]]:

@@ -42,6 +42,7 @@ class Terms:
     version: str
     base_model: str
     bucket: str
+    output_format: str = "png"
 
     def refuse(self, worker: Terms) -> str:
         """Why this page has nothing for that worker; "" if they agree."""
@@ -51,6 +52,8 @@ class Terms:
             return f"This worker paints with {worker.base_model}, the page's is {self.base_model}."
         if worker.bucket != self.bucket:
             return f"This worker's bucket is {worker.bucket}, the page's is {self.bucket}."
+        if worker.output_format != self.output_format:
+            return f"This worker writes {worker.output_format}, the page {self.output_format}."
         return ""
 
 
@@ -62,7 +65,7 @@ def terms(settings: Settings, base_model: str) -> Terms:
             "Set S3_BUCKET_NAME, or leave REDIS_URL out.",
         )
     where = f"{settings.s3_endpoint_url}/{settings.s3_bucket_name}/{settings.s3_prefix}"
-    return Terms(__version__, base_model, where.strip("/"))
+    return Terms(__version__, base_model, where.strip("/"), settings.output_format)
 
 
 @dataclass(frozen=True)

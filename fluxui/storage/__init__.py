@@ -10,10 +10,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import PurePosixPath
 from typing import BinaryIO, Protocol
 
 from fluxui.errors import ObjectNotFound
 from fluxui.generation import Generation
+from fluxui.settings import OutputFormat
 
 GENERATED = "generated/"
 MODELS = "models/"
@@ -27,11 +29,13 @@ MAX_NAME = 200
 
 @dataclass(frozen=True)
 class StoredObject:
-    """One entry of a listing; `size` in bytes."""
+    """One entry of a listing; `size` in bytes. `md5` is that of the bytes, where the storage says
+    it with the listing, as most buckets do; "" elsewhere."""
 
     key: str
     size: int
     modified: datetime
+    md5: str = ""
 
 
 class Storage(Protocol):
@@ -71,7 +75,19 @@ def check_key(key: str) -> None:
         raise ObjectNotFound(key[:MAX_NAME])
 
 
-PICTURE_SUFFIXES = frozenset({".png", ".webp", ".jpg"})
+SUFFIXES: dict[OutputFormat, str] = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
+PICTURE_SUFFIXES = frozenset(SUFFIXES.values())
+_CONTENT_TYPES = {
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".jpg": "image/jpeg",
+    ".json": "application/json",
+}
+
+
+def content_type(key: str) -> str:
+    """What is said of an object wherever it is handed out, by its suffix."""
+    return _CONTENT_TYPES.get(PurePosixPath(key).suffix, "application/octet-stream")
 
 
 def folder_of(generation: Generation) -> str:
@@ -79,8 +95,8 @@ def folder_of(generation: Generation) -> str:
     return f"{GENERATED}{generation.created_at:%Y/%m/%d}/{generation.id}/"
 
 
-def image_key(generation: Generation, index: int) -> str:
-    return f"{folder_of(generation)}image_{index}.png"
+def image_key(generation: Generation, index: int, output_format: OutputFormat = "png") -> str:
+    return f"{folder_of(generation)}image_{index}{SUFFIXES[output_format]}"
 
 
 def thumb_key(generation: Generation, index: int) -> str:

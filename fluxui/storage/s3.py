@@ -129,7 +129,9 @@ class S3Storage:
             for page in pages:
                 for found in page.get("Contents", []):
                     key = found["Key"].removeprefix(self._prefix)
-                    yield StoredObject(key, found["Size"], found["LastModified"])
+                    # An ETag that is no MD5, of an encrypting bucket for example, matches nothing.
+                    md5 = found.get("ETag", "").strip('"')
+                    yield StoredObject(key, found["Size"], found["LastModified"], md5)
 
     def delete(self, key: str) -> None:
         with _explained():

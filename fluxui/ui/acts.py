@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 from fluxui.errors import FluxuiError, GenerationNotFound, LoraMisfit, StorageFull, TryLater
 from fluxui.gallery import Card
-from fluxui.generation import Status
+from fluxui.generation import Generation, Status
 from fluxui.pictures import Difference
+from fluxui.recall import Recalled, changes_between
 from fluxui.request import GenerationForm, GenerationRequest
 from fluxui.studio import Studio
 from fluxui.ui import html, stage
@@ -77,15 +78,19 @@ class Acts:
 
     def use(self, desk: Desk, data: dict[str, str]) -> Changes:
         """Fill the form so that Generate would paint this picture again."""
-        request = self._request_of(data)
-        filled = self.form.fill(desk, request) | self.frame.go_to("generate")
-        gone = [ref.model_id for ref in request.loras if ref.model_id not in desk.loras]
-        words = f"Settings restored, but without {', '.join(gone)}: not found"
-        return filled | self.frame.say(desk, words if gone else "Settings restored")
+        recalled = self.studio.recall_kept(data["id"], int(data["index"]))
+        filled = self.form.fill(desk, recalled.request) | self.frame.go_to("generate")
+        if not recalled.sentences:
+            return filled | self.frame.say(desk, "Settings restored")
+        desk.twin, desk.notice = "", restored("Settings restored.", recalled)
+        return filled | self.show(desk)
 
     def vary(self, desk: Desk, data: dict[str, str]) -> Changes:
         """One step away from a picture, painted at once."""
-        how, request = data.get("how", "seed"), self._request_of(data)
+        how, request = (
+            data.get("how", "seed"),
+            self.studio.request_of(data["id"], int(data["index"])),
+        )
         varied = vary(request, how, self.studio.base_model.limits) or request
         form = GenerationForm.parse(varied.model_dump())
         desk.show(self.studio.submit(form).id)
@@ -120,12 +125,8 @@ class Acts:
             return stage.compare(shown, twin, desk.notice)
         differs = pictures.difference((desk.shown, desk.index), (desk.twin, 1))
         drop = html.button("delete", "Delete the second one", id=desk.twin)
-        return stage.compare(shown, twin, verdict(differs, drop), "Painted again", "As it was kept")
-
-    def _request_of(self, data: dict[str, str]) -> GenerationRequest:
-        """The request that paints one picture of a generation alone."""
-        card = self.studio.pictures.card(data["id"], int(data["index"]))
-        return card.generation.request.model_copy(update={"seed": card.image.seed, "num_images": 1})
+        words = verdict(differs, drop, reason(shown.generation, twin.generation))
+        return stage.compare(shown, twin, words, "Painted again", "As it was kept")
 
     def compare(self, desk: Desk, data: dict[str, str]) -> Changes:
         """Paint the same picture without LoRA, or find it where it was painted before."""
@@ -203,15 +204,45 @@ class Acts:
         return f"Compare without LoRA{price}"
 
 
-def verdict(differs: Difference, drop: str) -> str:
+def restored(title: str, recalled: Recalled) -> str:
+    """What could not be restored, and the LoRAs to take instead of lacking ones, as a notice."""
+    use = "".join(html.button("lay", f"Use {one}", id=one) for one in recalled.nearest)
+    words = " ".join(recalled.sentences) or "Generate paints the same picture."
+    return html.notice(title, words, use, "warn" if recalled.sentences else "info")
+
+
+def reason(then: Generation, now: Generation) -> str:
+    """Why the same picture may differ in its last bits, as far as that is known."""
+    if changed := changes_between(then, now):
+        return f"What is different: {changed}."
+    if then.machine:
+        return "Device, precision and versions are the same: this device is not always exact."
+    return "Another device, another precision or other versions paint a little differently."
+
+
+def verdict(differs: Difference, drop: str, reason: str = "") -> str:
     """What came out of painting a picture again, as a notice."""
+    if differs.lossy:
+        return _verdict_of_jpeg(differs, drop, reason)
     if not differs.pixels:
         return html.notice("Bit-identical.", "Painted again, every pixel is the same.", drop)
     words = (
         f"{differs.pixels:,} of {differs.of:,} pixels differ, by {differs.largest} of 255 at most. "
-        "Another device, another precision or other versions than then paint a little differently."
+        f"{reason}"
     )
     return html.notice("Not bit-identical.", words, drop, "warn")
+
+
+def _verdict_of_jpeg(differs: Difference, drop: str, reason: str) -> str:
+    """It rounds every picture a little, and so hides what is smaller than that."""
+    if not differs.pixels:
+        words = "Compared as JPEG, which is not lossless, every pixel is the same."
+        return html.notice("The same as far as a JPEG shows.", words, drop)
+    words = (
+        f"Compared as JPEG, which is not lossless, {differs.pixels:,} of {differs.of:,} pixels "
+        f"differ, by {differs.largest} of 255 at most. {reason}"
+    )
+    return html.notice("Not the same.", words, drop, "warn")
 
 
 def _size(request: GenerationRequest) -> str:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from pathlib import PurePosixPath
 from typing import Any
 
 import gradio as gr
@@ -202,8 +203,9 @@ class Endpoints:
         return [self._file(generation, image.index) for image in generation.images]
 
     def _file(self, generation: Generation, index: int) -> str:
-        with self.studio.pictures.open(self.studio.pictures.image(generation.id, index)) as stream:
-            name = f"{generation.id}_{index}.png"
+        picture = self.studio.pictures.image(generation.id, index)
+        with self.studio.pictures.open(picture) as stream:
+            name = f"{generation.id}_{index}{PurePosixPath(picture.key).suffix}"
             return str(save_bytes_to_cache(stream.read(), name, get_upload_folder()))
 
     def _record(self, generation: Generation) -> dict[str, Any]:

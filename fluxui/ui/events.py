@@ -31,9 +31,17 @@ QUIET: dict[str, Any] = {
     "api_visibility": "private",
 }
 
+# One that sends what the browser keeps in a line, should it lose patience with an answer.
+EVERY: dict[str, Any] = QUIET | {"trigger_mode": "multiple"}
+
 # A listener that follows a generation for as long as it takes.
 WATCHING: dict[str, Any] = {
     "concurrency_limit": None,
     "show_progress": "hidden",
     "api_visibility": "private",
 }
+
+
+def answered(event: Any, line: str) -> Any:
+    """After `event`: the next click of a line is sent (`html.clicks`)."""
+    return event.then(None, None, None, js=f"() => fxAnswered('{line}')", **QUIET)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
 from typing import Any
 
 import gradio as gr
@@ -20,13 +19,11 @@ from fluxui.history import Query
 from fluxui.studio import Studio
 from fluxui.ui import html, wall
 from fluxui.ui.desk import Desk
-from fluxui.ui.events import QUIET, Changes
+from fluxui.ui.events import EVERY, QUIET, Changes, answered
+from fluxui.ui.filters import Filters, asked
 from fluxui.ui.generate import Generate
 from fluxui.ui.html import button
 
-DATES = [("Any time", ""), ("Today", "1"), ("7 days", "7"), ("30 days", "30"), ("A year", "365")]
-HASH = 64  # characters of a SHA-256; a LoRA that was never read has none yet
-ORDERS = [("Newest first", ""), ("Oldest first", "oldest")]
 # Back from a picture: the grid is the same nodes, but the page has scrolled to its top.
 TO_PLACE = "() => setTimeout(() => scrollTo(0, window.fxY || 0), 50)"
 
@@ -37,26 +34,12 @@ class Gallery:
     def __init__(self, studio: Studio, desk: gr.State, generate: Generate) -> None:
         self.studio, self.desk, self.generate = studio, desk, generate
         with gr.Column(elem_id="g-list", min_width=0) as self.list:
-            with gr.Row(elem_id="g-filters"):
-                self.search = gr.Textbox(
-                    label="Search",
-                    placeholder="Search every prompt, seed:7, tag:sea",
-                    interactive=True,
-                    scale=3,
-                    min_width=200,
-                    elem_id="g-search",
-                )
-                self.lora = self._filter("LoRA", self._loras(), "g-lora")
-                self.date = self._filter("Date", DATES, "g-date")
-                self.size = self._filter("Size", self._sizes(), "g-size")
-                self.order = self._filter("Order", ORDERS, "g-order")
-            self.bar = gr.HTML(elem_id="g-bar", js_on_load=html.CLICKS, apply_default_css=False)
+            self.filters = Filters(studio)
+            clicks = html.clicks(wall.LINE)
+            self.bar = gr.HTML(elem_id="g-bar", js_on_load=clicks, apply_default_css=False)
             self.grid = gr.HTML(elem_id="g-grid", js_on_load=wall.CLICKS, apply_default_css=False)
         with gr.Column(elem_id="g-detail", min_width=0, visible=False) as self.detail:
-            self.picture = gr.HTML(
-                elem_id="g-picture", js_on_load=html.CLICKS, apply_default_css=False
-            )
-
+            self.picture = gr.HTML(elem_id="g-picture", js_on_load=clicks, apply_default_css=False)
             self.tags = gr.Textbox(
                 label="Tags",
                 placeholder="sea, night",
@@ -66,73 +49,44 @@ class Gallery:
                 elem_id="g-tags",
             )
 
-    def _filter(self, label: str, choices: list[tuple[str, str]], elem_id: str) -> gr.Dropdown:
-        return gr.Dropdown(
-            label=label,
-            choices=choices,
-            value="",
-            filterable=False,
-            num_choices_shown=None,
-            interactive=True,
-            scale=1,
-            min_width=120,
-            elem_id=elem_id,
-        )
-
     @property
     def outputs(self) -> list[Any]:
-        fields = [self.lora, self.date, self.size, self.tags]
+        fields = [*self.filters.narrowing, self.tags]
         return [self.list, self.detail, *fields, self.bar, self.grid, self.picture]
 
     def wire(self) -> None:
         """Connect the components. Call once, when all tabs are built."""
-        dropdowns = [self.lora, self.date, self.size, self.order]
-        filters = [self.desk, self.search, *dropdowns]
+        filters = self.filters
         gr.on(
-            [self.search.change, *(one.input for one in dropdowns)],  # a paste is no `input`
+            # A paste is no `input`.
+            [filters.search.change, *(one.input for one in filters.dropdowns)],
             self.filter,
-            filters,
+            [self.desk, *filters.fields],
             self.outputs,
             trigger_mode="always_last",
             **QUIET,
         )
-        everything = list(dict.fromkeys([*self.generate.outputs, *self.outputs, self.search]))
+        everything = list(dict.fromkeys([*self.generate.outputs, *self.outputs, filters.search]))
         said = [*self.outputs, self.generate.frame.toast]
         self.tags.submit(self.label, [self.desk, self.tags], said, **QUIET)
         for part in (self.bar, self.grid):
-            part.act(self.act, self.desk, everything, **QUIET)
-        acted = self.picture.act(self.act, self.desk, everything, **QUIET)
+            answered(part.act(self.act, self.desk, everything, **EVERY), wall.LINE)
+        acted = self.picture.act(self.act, self.desk, everything, **EVERY)
+        answered(acted, wall.LINE)
         self.generate.then_watch(acted.then(None, None, None, js=TO_PLACE, **QUIET))
 
     # Handlers
 
     def refresh(self, desk: Desk) -> Changes:
         """The tab was opened."""
-        choices = {self.lora: self._loras(), self.size: self._sizes()}
-        changes: Changes = {part: gr.update(choices=found) for part, found in choices.items()}
-        return changes | self._show(desk)
+        return self.filters.refresh(desk.gallery.query) | self._show(desk)
 
-    def filter(
-        self,
-        desk: Desk,
-        words: str,
-        lora: str | None,
-        days: str | None,
-        size: str | None,
-        order: str | None,
-    ) -> Changes:
-        former, query = desk.gallery.query, asked(words, days, size)
-        known = lora or ""
-        hashed = len(known) == HASH
-        query = replace(
-            query,
-            lora=known if hashed else "",
-            model_id="" if hashed else known,
-            oldest=order == "oldest",
-            favourite=former.favourite,
-            tag=query.tag or former.tag,
+    def filter(self, desk: Desk, *fields: Any) -> Changes:
+        """A field of the row above was changed; star and tag stay."""
+        former, query = desk.gallery.query, asked(*fields)
+        return self._ask(
+            desk, replace(query, favourite=former.favourite, tag=query.tag or former.tag)
         )
-        return self._ask(desk, query)
 
     def _ask(self, desk: Desk, query: Query) -> Changes:
         """Another question: from its first page on."""
@@ -287,8 +241,8 @@ class Gallery:
         return self._show(desk)
 
     def _clear(self, desk: Desk, data: dict[str, str]) -> Changes:
-        emptied: Changes = {self.search: ""}
-        for part in (self.lora, self.date, self.size):
+        emptied: Changes = {self.filters.search: ""}
+        for part in self.filters.narrowing:
             emptied[part] = gr.update(value="")
         return emptied | self._ask(desk, Query(oldest=desk.gallery.query.oldest))
 
@@ -301,15 +255,6 @@ class Gallery:
 
     def _page(self, desk: Desk) -> GalleryPage:
         return self.studio.pictures.gallery(desk.gallery.query, desk.gallery.stack[-1][0])
-
-    def _loras(self) -> list[tuple[str, str]]:
-        """By what they are, so that one is found under its former names too."""
-        known = ((one.name, one.sha256 or one.model_id) for one in self.studio.collection.all())
-        return [("Any LoRA", ""), *known]
-
-    def _sizes(self) -> list[tuple[str, str]]:
-        sizes = dict.fromkeys(self.studio.pictures.sizes())
-        return [("Any size", ""), *((f"{w} × {h}", f"{w}x{h}") for w, h in sizes)]
 
     def _show(self, desk: Desk) -> Changes:
         page = self._page(desk)
@@ -357,31 +302,3 @@ class Gallery:
         ends = number == 1, number == page.total
         ways = self.generate.acts.ways(shown)
         return wall.detail(shown, number, page.total, *ends, compare, ways)
-
-
-def asked(words: str, days: str | None, size: str | None) -> Query:
-    """What the fields ask for; `seed:7` and `tag:sea` among the words are filters."""
-    plain, seed, tag = [], None, ""
-    for word in words.split():
-        kind, _, value = word.partition(":")
-        if kind == "seed" and value.isdecimal():
-            seed = int(value)
-        elif kind == "tag" and value:
-            tag = value
-        else:
-            plain.append(word)
-    width, _, height = (size or "").partition("x")
-    return Query(
-        words=" ".join(plain),
-        seed=seed,
-        tag=tag,
-        since=_since(int(days)) if days else None,
-        width=int(width) if width else None,
-        height=int(height) if height else None,
-    )
-
-
-def _since(days: int) -> datetime:
-    """The beginning of the day, in the machine's own time, `days` - 1 days ago."""
-    today = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
-    return today - timedelta(days=days - 1)

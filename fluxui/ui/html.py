@@ -19,6 +19,18 @@ CLICKS = (
     "element.addEventListener('click', e => {"
     "const t = e.target.closest('[data-act]'); if (t) trigger('act', {...t.dataset});})"
 )
+
+
+def clicks(line: str) -> str:
+    """The same, but for parts whose clicks must not be lost, and must come in their order: they
+    wait in one line (page.js), and `events.answered` lets the next one go."""
+    return (
+        "element.addEventListener('click', e => {"
+        "const t = e.target.closest('[data-act]'); if (!t) return;"
+        f"const told = {{...t.dataset}}; fxSend('{line}', told, () => trigger('act', told));}})"
+    )
+
+
 UNITS = ("kB", "MB", "GB", "TB")
 # What an <img> shows before there is a picture: one transparent pixel.
 BLANK = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
@@ -138,6 +150,12 @@ def prompt_markup(generation: Generation) -> str:
 def meter(fraction: float) -> str:
     share = min(max(fraction, 0.0), 1.0) * 100
     return f'<span class="fx-meter" aria-hidden="true"><i style="width:{share:.0f}%"></i></span>'
+
+
+def visitor(mark: str) -> str:
+    """Whose it is, as the owner reads it: `hf:ada` is ada, a guest has no name but a number."""
+    kind, _, name = mark.partition(":")
+    return f"guest {name[:6]}" if kind == "guest" else name or kind or "you"
 
 
 def counted(number: int, noun: str) -> str:

@@ -21,6 +21,29 @@
     }
   });
 
+  // Clicks of one line are sent one after the other, each when the one before was answered: Gradio
+  // drops what comes while an answer is on its way. A tick tells all that is ticked, so the newest is
+  // enough; the same click twice at once is a double click, unless it walks. An answer that never
+  // comes holds nobody up for longer than `patience`.
+  const lines = {}, patience = 10000, walks = ['prev', 'next', 'newer', 'older'];
+  const next = line => {
+    clearTimeout(line.timer);
+    line.sent = line.waiting.shift();
+    if (!line.sent) return;
+    line.timer = setTimeout(() => next(line), patience);
+    line.sent.send();
+  };
+  window.fxSend = (name, told, send) => {
+    const line = lines[name] ||= {waiting: []};
+    const click = {send, act: told.act, words: JSON.stringify(told)};
+    if (click.act === 'tick' && line.waiting.at(-1)?.act === 'tick') line.waiting.pop();
+    const before = line.waiting.at(-1) || line.sent;
+    if (before?.words === click.words && !walks.includes(click.act)) return;
+    line.waiting.push(click);
+    if (!line.sent) next(line);
+  };
+  window.fxAnswered = name => { if (lines[name]) next(lines[name]); };
+
   const copied = async text => {
     if (navigator.clipboard && isSecureContext) return navigator.clipboard.writeText(text);
     const field = Object.assign(document.createElement('textarea'), {value: text});

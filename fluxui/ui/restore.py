@@ -14,6 +14,7 @@ from fluxui.errors import FluxuiError
 from fluxui.recall import Recalled
 from fluxui.studio import Studio
 from fluxui.ui import html
+from fluxui.ui.acts import restored
 from fluxui.ui.desk import Desk
 from fluxui.ui.events import QUIET, Changes
 from fluxui.ui.generate import Generate
@@ -26,7 +27,7 @@ class Restore:
         self.studio, self.generate = studio, generate
         with gr.Column(elem_id="restore", min_width=0):
             self.file = gr.UploadButton(
-                "Restore from a PNG", file_types=["image"], elem_id="restore-file"
+                "Restore from a picture", file_types=["image"], elem_id="restore-file"
             )
 
     def wire(self) -> None:
@@ -53,9 +54,6 @@ class Restore:
 
 
 def notice(recalled: Recalled, name: str) -> str:
-    """What was restored from where, and the LoRAs to take instead of lacking ones."""
+    """What was restored from where."""
     written = "" if recalled.source == "fluxui" else f" It was written by {recalled.source}."
-    use = "".join(html.button("lay", f"Use {one}", id=one) for one in recalled.nearest)
-    words = " ".join(recalled.sentences) or "Generate paints the same picture."
-    tone = "warn" if recalled.sentences else "info"
-    return html.notice(f"Settings restored from {name[:80]}.{written}", words, use, tone)
+    return restored(f"Settings restored from {name[:80]}.{written}", recalled)

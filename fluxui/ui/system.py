@@ -275,7 +275,7 @@ def meter_rows(meter: Meter) -> list[tuple[str, str]]:
 def _named(meter: Meter) -> dict[str, Kept]:
     """The visitors, where there are others than the owner."""
     others = [name for name in meter.visitors if name]
-    return {name or "you": kept for name, kept in meter.visitors.items()} if others else {}
+    return {html.visitor(name): kept for name, kept in meter.visitors.items()} if others else {}
 
 
 def _most(found: Mapping[str, Kept]) -> list[tuple[str, Kept]]:

@@ -22,22 +22,24 @@ PREVIOUS = '‹<span class="fx-desktop">&nbsp;Previous</span>'
 NEXT = '<span class="fx-desktop">Next&nbsp;</span>›'
 ZIP = "api/images.zip"
 
-# The clicks of the grid. Ticking is drawn here, and told once for a burst: a page rendered anew for
-# every tick would ask a bucket for all its thumbnails again. With Shift it is a whole row.
+LINE = "gallery"  # in which all clicks of the tab wait for each other
+# The clicks of the grid. Ticking is drawn here, and only the last of a burst is told, with all that
+# is ticked: a page rendered anew for every tick would ask a bucket for all its thumbnails again.
+# With Shift it is a whole row.
 CLICKS = (
     "element.addEventListener('click', e => {"
     "const t = e.target.closest('[data-act]'); if (!t) return;"
-    "if (t.dataset.act !== 'tick') { trigger('act', {...t.dataset}); return; }"
+    "const told = {...t.dataset}, send = () => trigger('act', told);"
+    f"if (told.act !== 'tick') {{ fxSend('{LINE}', told, send); return; }}"
     "const all = [...element.querySelectorAll('[data-act=tick]')];"
     "const at = all.indexOf(t), from = e.shiftKey ? all.indexOf(element.fxLast) : at;"
     "const on = t.getAttribute('aria-pressed') !== 'true';"
     "const part = from < 0 ? [t] : all.slice(Math.min(at, from), Math.max(at, from) + 1);"
     "for (const one of part) one.setAttribute('aria-pressed', on);"
     "element.fxLast = t;"
-    "clearTimeout(element.fxTimer);"
-    "element.fxTimer = setTimeout(() => trigger('act', {act: 'tick', pictures: all"
-    ".filter(p => p.getAttribute('aria-pressed') === 'true')"
-    ".map(p => p.dataset.id + '/' + p.dataset.index).join(' ')}), 80);})"
+    "const ticked = all.filter(p => p.getAttribute('aria-pressed') === 'true');"
+    "told.pictures = ticked.map(p => p.dataset.id + '/' + p.dataset.index).join(' ');"
+    f"fxSend('{LINE}', told, send);}})"
 )
 
 
@@ -71,7 +73,7 @@ def _counted(query: Query, page: GalleryPage) -> str:
     star = button("favourites", words, kind=kind, on="" if query.favourite else "1")
     tag = button("untag", f"tag: {query.tag} ✕", kind="accent") if query.tag else ""
     select = button("select", "Select") if page.total else ""
-    restore = html.press_button("Restore from a PNG", "#restore button")
+    restore = html.press_button("Restore from a picture", "#restore button")
     return f"{count}{star}{tag}{select}{restore}"
 
 
@@ -100,6 +102,7 @@ def address(query: Query) -> str:
         "q": query.words,
         "lora": query.lora,
         "model_id": query.model_id,
+        "base_model": query.base_model,
         "width": query.width,
         "height": query.height,
         "seed": query.seed,
@@ -108,7 +111,10 @@ def address(query: Query) -> str:
         "tag": query.tag,
         "order": "oldest" if query.oldest else None,
     }
-    return urlencode({name: value for name, value in told.items() if value not in ("", None)})
+    given = {name: value for name, value in told.items() if value not in ("", None)}
+    if query.visitor is not None:
+        given["visitor"] = query.visitor  # "" is the owner
+    return urlencode(given)
 
 
 def grid(desk: Desk, page: GalleryPage, rebuilding: Rebuilding = IDLE, owner: bool = False) -> str:

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import time
 import zipfile
+from base64 import b64encode
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from fluxui.gallery import GalleryPage
+from fluxui.history import Query
+from fluxui.images import encode, read_settings
+from fluxui.pictures import Pictures
 from fluxui.server import App
+from fluxui.settings import OutputFormat
 from tests.conftest import paint as paint_directly
 from tests.e2e.conftest import OpenPage
 from tests.e2e.steps import act, open_tab, picture_is_there
@@ -14,6 +21,9 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.filterwarnings("ignore:The copy keyword is deprecated"),  # in Gradio's statistics
 ]
+
+
+OTHER_FORMATS: tuple[OutputFormat, ...] = ("webp", "jpeg")
 
 
 def fill(app: App, generations: int) -> None:
@@ -65,6 +75,16 @@ def test_search_and_filter(open_page: OpenPage, app: App) -> None:
     page.get_by_role("option", name="Dot art").click()
     expect(page.locator("#g-grid .fx-thumb")).to_have_count(1)
     expect(page.locator("#g-grid img")).to_have_attribute("alt", "a blue boat")
+    expect(page.locator("#g-visitor, #g-model")).to_have_count(0)
+    made = paint_directly(app.studio, "a boat of somebody else")
+    app.studio._history.replace(made.model_copy(update={"visitor": "hf:ada"}))
+    page = gallery(open_page)
+    expect(page.locator("#g-grid .fx-thumb")).to_have_count(3)
+    page.locator("#g-visitor input").click()
+    page.get_by_role("option", name="ada").click()
+    expect(page.locator("#g-grid .fx-thumb")).to_have_count(1)
+    expect(page.locator("#g-grid img")).to_have_attribute("alt", "a boat of somebody else")
+    expect(page.locator("#g-model")).to_have_count(0)
 
 
 def test_several_are_selected_zipped_compared_deleted_and_brought_back(
@@ -100,6 +120,48 @@ def test_several_are_selected_zipped_compared_deleted_and_brought_back(
     expect(page.locator("#g-grid .fx-thumb")).to_have_count(2)
     act(page, "#g-bar", "undo")
     expect(page.locator("#g-grid .fx-thumb")).to_have_count(4)
+
+
+CLICK_SLOWLY = """async cells => {
+    for (const cell of cells) { cell.click(); await new Promise(done => setTimeout(done, 150)); }
+}"""
+TICK_AND_THROW = """cell => {
+    cell.click();
+    document.querySelector('#g-bar [data-act=trash]').click();
+}"""
+
+
+def test_no_click_is_lost_while_an_answer_is_on_its_way(
+    open_page: OpenPage, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        paint_directly(app.studio, f"{number}", width=64, height=64)
+    page, find = gallery(open_page), Pictures.gallery
+
+    def slow(self: Pictures, query: Query, cursor: str = "") -> GalleryPage:
+        time.sleep(0.4)
+        return find(self, query, cursor)
+
+    monkeypatch.setattr(Pictures, "gallery", slow)
+    act(page, "#g-bar", "select")
+    cells = page.locator("#g-grid [data-act=tick]")
+    expect(cells).to_have_count(6)
+    cells.evaluate_all(CLICK_SLOWLY)
+    expect(page.locator("#g-bar")).to_contain_text("6 selected")
+    cells.last.evaluate(TICK_AND_THROW)
+    expect(page.locator("#g-bar")).to_contain_text("5 pictures moved to the trash.")
+    act(page, "#g-bar", "undo")
+    expect(page.locator("#g-grid .fx-thumb")).to_have_count(6)
+    page.locator("#g-grid .fx-thumb").first.click()
+    expect(page.locator("#g-picture")).to_contain_text("1 of 6")
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    expect(page.locator("#g-picture")).to_contain_text("4 of 6")
+    throw = page.locator("#g-picture [data-act=delete]")
+    throw.evaluate("button => { button.click(); button.click(); }")
+    expect(page.locator("#g-bar")).to_contain_text("1 picture moved to the trash.")
+    act(page, "#g-bar", "undo")
+    expect(page.locator("#g-grid .fx-thumb")).to_have_count(6)
 
 
 def test_a_star_a_tag_and_a_size_find_it_again(open_page: OpenPage, app: App) -> None:
@@ -188,12 +250,19 @@ def test_a_dropped_picture_fills_the_form(open_page: OpenPage, app: App) -> None
     expect(page.locator("#form")).to_contain_text("Dot art")
     drop = """content => {
         const data = new DataTransfer();
-        data.items.add(new File([content], 'x.png', {type: 'image/png'}));
+        const bytes = Uint8Array.from(atob(content), letter => letter.charCodeAt(0));
+        data.items.add(new File([bytes], 'x.png', {type: 'image/png'}));
         const how = {dataTransfer: data, bubbles: true, cancelable: true};
         document.querySelector('#stage').dispatchEvent(new DragEvent('drop', how));
     }"""
-    page.evaluate(drop, "<svg/>")
-    expect(page.locator("#stage")).to_contain_text("This is not a PNG picture")
+    page.evaluate(drop, b64encode(b"<svg/>").decode())
+    expect(page.locator("#stage")).to_contain_text("This is not a PNG, WebP or JPEG")
+    settings = read_settings(content)
+    for seed, kind in enumerate(OTHER_FORMATS):
+        other = encode(bytes(64 * 64 * 3), 64, 64, settings | {"seed": seed}, kind)
+        page.evaluate(drop, b64encode(other).decode())
+        expect(page.locator("#seed").get_by_role("textbox")).to_have_value(str(seed))
+        expect(page.locator("#stage")).to_contain_text("Generate paints the same picture.")
 
 
 def test_a_picture_is_varied_and_painted_again(open_page: OpenPage, app: App) -> None:

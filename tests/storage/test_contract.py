@@ -110,6 +110,9 @@ def test_list_is_by_key_and_by_prefix(storage: Storage) -> None:
     assert [found.key for found in storage.list("x/b")] == ["x/b/10", "x/b/2", "x/b1"]
     assert [found.key for found in storage.list("x")] == [*ordered, "xy"]
     assert [found.key for found in storage.list("nothing/here/")] == []
+    in_bucket = not isinstance(storage, LocalStorage)
+    said = {hashlib.md5(b"1").hexdigest() if in_bucket else ""}
+    assert {found.md5 for found in storage.list("x/")} == said
 
 
 ELSEWHERE = [

@@ -12,12 +12,14 @@ from fluxui.collection import LoraPage, Shelved
 from fluxui.gallery import GalleryPage
 from fluxui.history import Kept, Meter, Query
 from fluxui.outputs import Flaw
+from fluxui.pictures import Difference
 from fluxui.queue import Phase, Progress
 from fluxui.rebuild import Rebuilding
 from fluxui.studio import Studio
 from fluxui.system import QueueFacts
 from fluxui.ui import lora_cards as loras
 from fluxui.ui import system, wall
+from fluxui.ui.acts import reason, verdict
 from fluxui.ui.desk import Desk
 from fluxui.watch import Moment
 from tests.ui.conftest import NASTY, make_card, make_generation, make_lora
@@ -187,3 +189,27 @@ def test_the_meter_names_what_takes_the_most() -> None:
     assert "7 pictures · 7.0 MB" in rows["By LoRA"] and "guest" in rows["By visitor"]
     alone = Meter(Kept(1, 1), {}, {}, {"": Kept(1, 1)})
     assert set(dict(system.meter_rows(alone))) == {"Bytes"}
+
+
+@pytest.mark.parametrize(
+    ("differs", "title", "rest"),
+    [
+        (Difference(0, 0, 64), "Bit-identical.", "every pixel is the same"),
+        (Difference(3, 1, 64), "Not bit-identical.", "3 of 64 pixels differ"),
+        (Difference(0, 0, 64, lossy=True), "The same as far as a JPEG shows.", "not lossless"),
+        (Difference(3, 9, 64, lossy=True), "Not the same.", "as JPEG, which is not lossless, 3 of"),
+    ],
+)
+def test_what_painting_again_says(differs: Difference, title: str, rest: str) -> None:
+    words = verdict(differs, "")
+    assert f"<b>{title}</b>" in words and rest in words
+
+
+def test_why_it_differs_as_far_as_that_is_known() -> None:
+    then = make_generation(machine={"device": "CPU", "torch": "2.12"}, shortcuts=("fp8",))
+    now = make_generation(machine={"device": "H200", "torch": "2.12", "threads": "2"})
+    told = "device: CPU, now H200; shortcuts: fp8, now none; threads: none, now 2."
+    assert reason(then, now) == f"What is different: {told}"
+    assert reason(now, now).startswith("Device, precision and versions are the same")
+    assert reason(make_generation(), now).startswith("Another device")
+    assert "by 1 of 255 at most. Because." in verdict(Difference(3, 1, 64), "", "Because.")
