@@ -79,8 +79,7 @@ class Post:
         # What it has to say of a lost connection is told in a sentence of ours; and it warns root
         # of pickled messages, of which we accept none.
         logging.getLogger("celery.worker").setLevel(logging.CRITICAL + 1)
-        for category in (SecurityWarning, CPendingDeprecationWarning):
-            warnings.simplefilter("ignore", category)
+        warnings.simplefilter("ignore", SecurityWarning)
         worker = self._app.Worker(
             pool="solo",
             concurrency=1,
@@ -93,6 +92,7 @@ class Post:
             loglevel="WARNING",
             quiet=True,
         )
+        warnings.simplefilter("ignore", CPendingDeprecationWarning)  # which that made loud
         worker.start()
 
     def close(self) -> None:
