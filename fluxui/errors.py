@@ -6,6 +6,7 @@
     │   ├── GenerationNotFound
     │   ├── ImageNotFound
     │   ├── LoraNotFound
+    │   ├── GridNotFound
     │   └── ObjectNotFound         a storage key that holds nothing
     ├── Conflict              409
     │   ├── IllegalTransition      the state does not allow it any more
@@ -102,6 +103,14 @@ class LoraNotFound(NotFound):
 
     def __init__(self, model_id: str) -> None:
         super().__init__(f"There is no LoRA {model_id[:200]!r}.")
+
+
+class GridNotFound(NotFound):
+    code = "grid_not_found"
+    default_hint = "Its pictures may have been deleted."
+
+    def __init__(self, grid_id: str) -> None:
+        super().__init__(f"There is no grid {grid_id[:64]!r}.")
 
 
 class ObjectNotFound(NotFound):

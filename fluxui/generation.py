@@ -91,7 +91,8 @@ class Generation(BaseModel):
 
     `shortcuts` names what made the pictures differ from what the weights as published would paint.
     `visitor` is the mark of who asked, "" for the owner of the machine; `tags` are words that
-    people put to it afterwards. `machine` is what painted it: device, precision, versions.
+    people put to it afterwards, and the grid of which it is a cell. `machine` is what painted it:
+    device, precision, versions.
     """
 
     model_config = ConfigDict(frozen=True, protected_namespaces=())

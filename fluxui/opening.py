@@ -69,8 +69,9 @@ def _open_queue(settings: Settings, worker: Worker, resume: list[Ticket]) -> Que
     if settings.zero_gpu:
         return LentQueue(worker.run, size, resume, size_each)
     pauses = Pauses(settings.data_dir)
+    spare = worker.spare if settings.lora_previews else None
     return LocalQueue(
-        worker.run, worker.prepare, size, resume, size_each, pauses.read(), pauses.keep
+        worker.run, worker.prepare, size, resume, size_each, pauses.read(), pauses.keep, spare
     )
 
 

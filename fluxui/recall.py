@@ -7,7 +7,7 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -21,6 +21,9 @@ from fluxui.pipeline.base_models import BaseModel
 from fluxui.request import MAX_WEIGHT, GenerationForm, GenerationRequest, LoraRef
 
 MAX_FILE = 100 * 2**20  # bytes
+WHOLE = 64  # hexadecimal digits of a hash of ours
+
+ByHash = Callable[[str], Lora | None]
 
 
 @dataclass(frozen=True)
@@ -33,40 +36,51 @@ class Recalled:
     nearest: tuple[str, ...]
 
 
-def recall(picture: bytes, base_model: BaseModel, loras: Sequence[Lora]) -> Recalled:
-    """Raises InvalidRequest for what is no picture, or carries no settings."""
+def recall(
+    picture: bytes, base_model: BaseModel, loras: Sequence[Lora], by_hash: ByHash
+) -> Recalled:
+    """`by_hash` finds one of which it is not known yet what it is, None if none is it.
+
+    Raises InvalidRequest for what is no picture, or carries no settings.
+    """
     if len(picture) > MAX_FILE:
         raise InvalidRequest(f"This file is larger than {MAX_FILE // 2**20} MB.")
-    return _recalled(parameters.read(images.read_texts(picture)), base_model, loras)
+    return _recalled(parameters.read(images.read_texts(picture)), base_model, loras, by_hash)
 
 
 def recall_kept(
-    generation: Generation, seed: int, base_model: BaseModel, loras: Sequence[Lora]
+    generation: Generation,
+    seed: int,
+    base_model: BaseModel,
+    loras: Sequence[Lora],
+    by_hash: ByHash,
 ) -> Recalled:
     """The same of a picture in the history, which was painted with this seed."""
     names = {"prompt", "num_inference_steps", "guidance_scale", "width", "height"}
     values = generation.request.model_dump(include=names) | {"seed": seed}
     named = [Named(use.model_id, use.weight, use.sha256) for use in generation.loras]
     recipe = Recipe("fluxui", values, named, generation.base_model)
-    return _recalled(recipe, base_model, loras)
+    return _recalled(recipe, base_model, loras, by_hash)
 
 
-def loras_of(generation: Generation, here: Sequence[Lora]) -> tuple[LoraRef, ...]:
+def loras_of(generation: Generation, here: Sequence[Lora], by_hash: ByHash) -> tuple[LoraRef, ...]:
     """Those that painted it, under the names that they have here. Raises LoraNotFound."""
     found = []
     for use in generation.loras:
         named = Named(use.model_id, use.weight, use.sha256)
-        lora = _by_hash(named, here) or _by_name(named, here)
+        lora = _found(named, here, by_hash)
         if lora is None:
             raise LoraNotFound(use.model_id)
         found.append(LoraRef(model_id=lora.model_id, weight=use.weight))
     return tuple(found)
 
 
-def _recalled(recipe: Recipe, base_model: BaseModel, loras: Sequence[Lora]) -> Recalled:
+def _recalled(
+    recipe: Recipe, base_model: BaseModel, loras: Sequence[Lora], by_hash: ByHash
+) -> Recalled:
     sentences: list[str] = []
     values = dict(_within(recipe, base_model, sentences))
-    chosen, nearest = _loras(recipe, loras, sentences)
+    chosen, nearest = _loras(recipe, loras, by_hash, sentences)
     if recipe.missed:
         sentences.append(f"Not restored: {', '.join(recipe.missed)}.")
     if recipe.base_model and recipe.base_model not in (base_model.id, base_model.name):
@@ -86,7 +100,7 @@ def check_repeatable(generation: Generation, base_model: BaseModel, loras: Seque
             "Start fluxui with that base model to compare.",
         )
     for lora, use in zip(loras, generation.loras, strict=True):
-        if use.sha256 and lora.sha256 != use.sha256:
+        if use.sha256 and lora.sha256 and lora.sha256 != use.sha256:
             raise LoraMisfit(
                 f"The LoRA {use.model_id} is another file now.", "Import the former one again."
             )
@@ -138,17 +152,19 @@ def _complaint(values: dict[str, Any], base_model: BaseModel) -> str:
 
 
 def _loras(
-    recipe: Recipe, here: Sequence[Lora], sentences: list[str]
+    recipe: Recipe, here: Sequence[Lora], by_hash: ByHash, sentences: list[str]
 ) -> tuple[list[dict[str, Any]], list[str]]:
     chosen: dict[str, dict[str, Any]] = {}
     nearest: list[str] = []
     for named in recipe.loras:
-        found = _by_hash(named, here) or _by_name(named, here)
+        found = _found(named, here, by_hash)
         if found is None:
             sentences.append(_absent(named, here))
             close = get_close_matches(named.name, [one.model_id for one in here], 1, 0.5)
             nearest += [one for one in close if one not in nearest]
             continue
+        if len(named.sha256) == WHOLE and not found.sha256:
+            sentences.append(f"{found.model_id} is taken by its name: it was never used here.")
         if found.model_id != named.name and found.name != named.name:
             sentences.append(f"LoRA found under another name: {found.model_id}.")
         weight = min(max(named.weight, 0.0), MAX_WEIGHT)
@@ -156,6 +172,14 @@ def _loras(
             sentences.append(f"{found.model_id} had the weight {named.weight:g}: now {weight:g}.")
         chosen[found.model_id] = {"model_id": found.model_id, "weight": weight}
     return list(chosen.values()), nearest
+
+
+def _found(named: Named, here: Sequence[Lora], by_hash: ByHash) -> Lora | None:
+    """By what it is, among those that are known and then among the others; else by its name."""
+    found = _by_hash(named, here)
+    if found is None and len(named.sha256) == WHOLE:
+        found = by_hash(named.sha256)
+    return found or _by_name(named, here)
 
 
 def _by_hash(named: Named, here: Sequence[Lora]) -> Lora | None:
@@ -167,7 +191,7 @@ def _by_hash(named: Named, here: Sequence[Lora]) -> Lora | None:
 def _by_name(named: Named, here: Sequence[Lora]) -> Lora | None:
     """Only where the hashes do not say that it is another: other programs' are shorter ones of
     other bytes, and say nothing here."""
-    whole = len(named.sha256) == 64
+    whole = len(named.sha256) == WHOLE
     for one in here:
         same = named.name in (one.model_id, one.name) or _slug(named.name) == _slug(one.model_id)
         if same and not (whole and one.sha256):

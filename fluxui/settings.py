@@ -66,6 +66,7 @@ class Settings(BaseSettings):
     max_upload_mib: int = Field(2048, ge=1)
 
     lora_watch: int = Field(60, ge=0)
+    lora_previews: bool = True
     lora_cache_gib: int = Field(20, ge=1)
     trash_days: int = Field(30, ge=0)
     output_format: OutputFormat = "png"

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from copy import copy
+from dataclasses import replace
 from functools import partial
 
 from fluxui.collection import Collection
@@ -27,6 +28,7 @@ from fluxui.errors import (
 )
 from fluxui.gallery import image_of
 from fluxui.generation import Generation, LoraUse, Status, add_trigger_words
+from fluxui.grids import Grids
 from fluxui.history import History, Query
 from fluxui.loras.hub import Hub
 from fluxui.loras.library import Library, Lora
@@ -94,6 +96,7 @@ class Studio:
         self._who = who
         self.pictures = Pictures(self._storage, self._history, self._trash, who)
         self.collection = Collection(self._library, self._history, self._hub, who)
+        self.grids = Grids(self, self.pictures, self.collection, who)
 
     def serving(self, who: Who) -> Studio:
         """The same studio, at each call for the visitor that `who` then gives."""
@@ -107,7 +110,9 @@ class Studio:
 
     # Requests
 
-    def submit(self, form: GenerationForm, idempotency_key: str = "") -> Generation:
+    def submit(
+        self, form: GenerationForm, idempotency_key: str = "", tags: tuple[str, ...] = ()
+    ) -> Generation:
         """Accept a request: it is on disk when this returns.
 
         Raises InvalidRequest, LoraNotFound, LoraMisfit, QueueFull, LimitReached, Restarting,
@@ -122,10 +127,10 @@ class Studio:
         with self._admission:
             if earlier := self._history.find(key) if idempotency_key else None:
                 return self._same(earlier, form)
-            return self._accept(request, loras, key if idempotency_key else "")
+            return self._accept(request, loras, key if idempotency_key else "", tags)
 
     def _fitting(self, ref: LoraRef) -> Lora:
-        lora = self._library.get(ref.model_id)
+        lora = self._library.find(ref.model_id)
         if not lora.fit.fits:
             raise LoraMisfit(lora.fit.verdict)
         return lora
@@ -136,7 +141,13 @@ class Studio:
             raise IdempotencyConflict("This Idempotency-Key was used for another request.")
         return earlier
 
-    def _accept(self, request: GenerationRequest, loras: list[Lora], key: str) -> Generation:
+    def _accept(
+        self,
+        request: GenerationRequest,
+        loras: list[Lora],
+        key: str = "",
+        tags: tuple[str, ...] = (),
+    ) -> Generation:
         words = tuple(word for lora in loras for word in lora.trigger_words)
         added, painted = add_trigger_words(request.prompt, words)
         generation = Generation(
@@ -156,11 +167,15 @@ class Studio:
             ),
             idempotency_key=key,
             visitor=self._who().id,
+            tags=tags,
         )
         self._stay("Nothing was queued.")
         place = ticket(generation, self._watch.pace())
         with self._quota.spending(self._who(), request):
             self._queue.put(place, keep=lambda: self._history.add(generation))
+        for lora in loras:
+            if not lora.sha256:  # so that it is here, if that can be, when its turn comes
+                self._library.fetch(lora.model_id)
         return generation
 
     def retry(self, job_id: str) -> Generation:
@@ -171,17 +186,20 @@ class Studio:
                 f"This generation is {generation.status.value}: there is nothing to run again."
             )
         loras = [self._fitting(ref) for ref in generation.request.loras]
-        return self._accept(generation.request, loras, "")
+        return self._accept(generation.request, loras, tags=generation.tags)
 
     def repeat(self, job_id: str, index: int) -> Generation:
         """Paint one picture again, as a new generation. Raises IllegalTransition, LoraMisfit,
         LoraNotFound where that can't be the same picture, and says why."""
         generation = self.get(job_id)
-        loras = [self._fitting(ref) for ref in generation.request.loras]
+        loras = [self._library.get(ref.model_id) for ref in generation.request.loras]
         check_repeatable(generation, self.base_model, loras)
+        # One that is not here yet is compared when it is.
+        pairs = zip(loras, generation.loras, strict=True)
+        loras = [replace(lora, sha256=lora.sha256 or use.sha256) for lora, use in pairs]
         seed = image_of(generation, index).seed
         request = generation.request.model_copy(update={"seed": seed, "num_images": 1})
-        return self._accept(request, loras, "")
+        return self._accept(request, loras)
 
     def estimate(self, form: GenerationForm) -> float | None:
         """Seconds for this request on this machine, from what it painted before."""
@@ -189,20 +207,22 @@ class Studio:
 
     def recall(self, picture: bytes) -> Recalled:
         """How a picture was made, as far as it can be made here. Raises InvalidRequest."""
-        return recall(picture, self.base_model, self.collection.all())
+        return recall(picture, self.base_model, self.collection.all(), self._library.by_hash)
 
     def recall_kept(self, job_id: str, index: int) -> Recalled:
         """The same of a picture that is kept. Raises GenerationNotFound, ImageNotFound."""
         generation = self.get(job_id)
         seed = image_of(generation, index).seed
-        return recall_kept(generation, seed, self.base_model, self.collection.all())
+        return recall_kept(
+            generation, seed, self.base_model, self.collection.all(), self._library.by_hash
+        )
 
     def request_of(self, job_id: str, index: int) -> GenerationRequest:
         """What paints this one picture alone, with the LoRAs that it was painted with, whatever
         they are called by now. Raises GenerationNotFound, ImageNotFound, LoraNotFound."""
         generation = self.get(job_id)
         seed = image_of(generation, index).seed
-        loras = loras_of(generation, self.collection.all())
+        loras = loras_of(generation, self.collection.all(), self._library.by_hash)
         alone = {"seed": seed, "num_images": 1, "loras": loras}
         return generation.request.model_copy(update=alone)
 

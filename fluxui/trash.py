@@ -1,4 +1,5 @@
-"""Deleted generations: moved aside with their record, brought back, and gone for good some day.
+"""Deleted generations: moved aside with their record, brought back, and gone for good some day;
+deleted LoRAs, which the library moves here, go with them.
 
 The order of the steps is the point. Copies stand in the trash before the record goes, and the
 originals go last: dying in between leaves a picture twice, never a picture lost, and never a
@@ -17,6 +18,7 @@ from fluxui.errors import GenerationNotFound, HistoryError, StorageError
 from fluxui.generation import Generation, now
 from fluxui.history import Records
 from fluxui.storage import (
+    MODELS,
     TRASH,
     Storage,
     StoredObject,
@@ -31,7 +33,7 @@ from fluxui.storage import (
 
 log = logging.getLogger(__name__)
 
-RECORD = "record.json"
+RECORD, LORA = "record.json", ".safetensors"
 # Seconds: the page comes first, then once a day, and sooner where the storage did not answer.
 FIRST_LOOK, DAY, HOUR = 5.0, 86_400.0, 3600.0
 CLOSE_SECONDS = 5.0
@@ -115,6 +117,17 @@ class Trash:
         for folder, stored in self._folders(TRASH).items():
             if _youngest(stored) < before and not self._is_kept(folder):
                 self._purge(folder, before)
+        self._purge_loras(before)
+
+    def _purge_loras(self, before: datetime) -> None:
+        """A LoRA lies there with its card and its preview, all in one folder."""
+        folders: dict[str, list[StoredObject]] = {}
+        for stored in self._storage.list(trash_key(MODELS)):
+            folders.setdefault(stored.key.rpartition("/")[0], []).append(stored)
+        for found in folders.values():
+            if _youngest(found) < before:
+                # The file goes first: what is left of the words brings nothing back.
+                self._delete(sorted((one.key for one in found), key=_is_words))
 
     def _purge(self, folder: str, before: datetime) -> None:
         with self._holding(job_of(folder)):
@@ -170,6 +183,10 @@ class Trash:
             with self._changed:
                 self._held.remove(job_id)
                 self._changed.notify_all()
+
+
+def _is_words(key: str) -> bool:
+    return not key.endswith(LORA)
 
 
 def _youngest(stored: list[StoredObject]) -> datetime:

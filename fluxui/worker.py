@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -25,12 +26,14 @@ from fluxui.errors import (
     FluxuiError,
     GenerationNotFound,
     HistoryReadOnly,
+    LoraMisfit,
     StorageError,
     StorageFull,
 )
 from fluxui.generation import Failure, Generation, Image, LoraUse, Status
 from fluxui.loras.library import Library
 from fluxui.pipeline import Adapter, Delta, Painting, Pipeline, Step
+from fluxui.previews import preview_of
 from fluxui.queue import Phase, Progress, Report, Tail
 from fluxui.request import GenerationRequest
 from fluxui.settings import OutputFormat
@@ -47,6 +50,12 @@ LIBRARIES = ("torch", "diffusers", "transformers")
 
 # Between two looks whether the disk has room again.
 ROOM_SECONDS = 1.0
+# Between two looks how much of a LoRA is here.
+FETCH_SECONDS = 0.25
+
+
+def _unheard(progress: Progress) -> None:
+    """Nobody follows what nobody asked for."""
 
 
 def _nothing() -> None:
@@ -99,6 +108,7 @@ class Worker:
         saving = _saving(generation.request)
         wait = partial(_wait, saving, report, cancelled)
         try:
+            generation = self._with_files(generation, report, cancelled)
             paintings = self._paint(generation, report, cancelled)
         except Cancelled as stop:
             ended = generation.advance(Status.cancelled, stopped_at=stop.step)
@@ -109,6 +119,52 @@ class Worker:
             painted = generation.model_copy(update={"machine": machine_of(self.pipeline)})
             return partial(self._keep, painted, paintings, wait)
         return partial(self._record, ended, wait)
+
+    def spare(self, wanted: Callable[[], bool]) -> Tail | None:
+        """Paint the preview of one LoRA that has none, as long as nobody waits for a picture."""
+        pictures = self.library.pictures
+        if not self.pipeline.describe() or (model_id := pictures.lacking()) is None:
+            return None
+        try:
+            asked = preview_of(self.library.find(model_id), self.pipeline.base_model)
+            asked = self._with_files(asked, _unheard, wanted)
+            if not pictures.failed(model_id):  # now that its hash is known
+                painting = self._paint(asked, _unheard, wanted)[0]
+                return partial(self._keep_preview, model_id, painting)
+        except Cancelled:
+            return _nothing  # for later
+        except Exception:
+            log.exception("The preview of %s could not be painted.", model_id)
+            pictures.fail(model_id)
+        return _nothing
+
+    def _keep_preview(self, model_id: str, painting: Painting) -> None:
+        webp = images.thumbnail(painting.pixels, painting.width, painting.height)
+        try:
+            self.library.pictures.put(model_id, webp)
+        except FluxuiError as error:
+            log.warning("The preview of %s could not be kept: %s", model_id, error.message)
+            self.library.pictures.fail(model_id)
+
+    def _with_files(
+        self, generation: Generation, report: Report, cancelled: Callable[[], bool]
+    ) -> Generation:
+        """With all its LoRAs on this machine, and the hash of each: the first use of one that lies
+        far away may take a while. Raises LoraMisfit for a file that was exchanged meanwhile."""
+        uses = []
+        for use in generation.loras:
+            fetching = self.library.fetch(use.model_id)
+            while not wait_for([fetching.job], timeout=FETCH_SECONDS).done:
+                done, total = fetching.done() or (0, 0)
+                words = f"{use.name}: {done / 1e6:,.1f} of {total / 1e6:,.1f} MB are here."
+                report(Progress(Phase.fetching, obstacle=words if total else use.name))
+                if cancelled():
+                    raise Cancelled(0)
+            sha256 = fetching.job.result()
+            if use.sha256 not in ("", sha256):
+                raise LoraMisfit(f"The LoRA {use.model_id} became another file meanwhile.")
+            uses.append(use.model_copy(update={"sha256": sha256}))
+        return generation.model_copy(update={"loras": tuple(uses)})
 
     def _paint(
         self, generation: Generation, report: Report, cancelled: Callable[[], bool]

@@ -72,11 +72,12 @@ class FakePipeline:
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings of a machine with nothing: no bucket, no token, no GPU."""
+    """Settings of a machine with nothing: no bucket, no token, no GPU. Nothing is painted that
+    nobody asked for."""
     monkeypatch.chdir(tmp_path)  # no .env of the developer's
     for name in ("S3_BUCKET_NAME", "HF_TOKEN", "FLUXUI_AUTH", "FLUXUI_API_KEY", "SYSTEM"):
         monkeypatch.delenv(name, raising=False)
-    return Settings(data_dir=tmp_path / "fluxui", base_model="tiny")
+    return Settings(data_dir=tmp_path / "fluxui", base_model="tiny", lora_previews=False)
 
 
 @pytest.fixture

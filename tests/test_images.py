@@ -138,3 +138,15 @@ def test_a_thumbnail_is_a_webp_of_at_most_384(
         assert (picture.format, picture.size) == ("WEBP", small)
         red, green, blue = picture.convert("RGB").resize((1, 1)).tobytes()
     assert abs(red - 200) < 6 and abs(green - 30) < 6 and abs(blue - 60) < 6
+
+
+def test_a_contact_sheet_wraps_its_labels_and_keeps_its_cells_small() -> None:
+    words = "one very long label 雪" * 20
+    sheet = images.ContactSheet([words], ["Ink"], ["short", words], (1024, 512))
+    sheet.paste(0, 1, png())
+    found = Image.open(io.BytesIO(sheet.png()))
+    assert found.format == "PNG"
+    assert 2 * 512 < found.width < 2 * 512 + 100
+    assert 256 < found.height < 256 + 12 * 26
+    with pytest.raises(InvalidRequest):
+        sheet.paste(0, 0, b"no picture")

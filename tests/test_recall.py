@@ -99,6 +99,32 @@ def test_the_nearest_name_is_offered(studio: Studio, lora: str) -> None:
     assert "LoRA not found: oil-paint-v2." in found.sentences
 
 
+def test_a_file_that_was_never_used_here_is_found_by_what_it_is(
+    studio: Studio, storage: LocalStorage, lora: str, settings: Settings
+) -> None:
+    """Dropped into the folder under another name, and not looked into before."""
+    made = paint(studio, loras=[{"model_id": lora}])
+    picture = content(storage, made.images[0].key)
+    models = settings.data_dir / "models"
+    (models / lora / f"{lora}.safetensors").rename(models / "dropped.safetensors")
+    found = studio.recall(picture)
+    assert [ref.model_id for ref in found.request.loras] == ["dropped"]
+    assert found.sentences == ("LoRA found under another name: dropped.",)
+
+
+def test_one_far_away_that_was_never_used_is_taken_by_its_name_and_that_is_said(
+    studio: Studio, storage: LocalStorage, lora: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = content(storage, paint(studio, loras=[{"model_id": lora}]).images[0].key)
+    library = studio._library
+    monkeypatch.setattr(library.reader, "known_sha256", lambda file: "")
+    monkeypatch.setattr(library.reader, "here", lambda file: None)
+    library._made.clear()
+    found = studio.recall(picture)
+    assert [ref.model_id for ref in found.request.loras] == [lora]
+    assert found.sentences == (f"{lora} is taken by its name: it was never used here.",)
+
+
 def test_what_this_base_model_can_not_do_is_named_and_the_rest_restored(studio: Studio) -> None:
     found = studio.recall(told(width=4096, height=64, steps=4, seed=3, guidance=99))
     limits = studio.base_model.limits

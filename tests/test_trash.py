@@ -261,6 +261,19 @@ def test_what_lay_there_too_long_goes_for_good(
     assert standing(storage) == {"generated/": WHOLE, "trash/": WHOLE}
 
 
+def test_a_deleted_lora_goes_with_them(
+    storage: LocalStorage, history: TinyHistory, tmp_path: Path
+) -> None:
+    names = ("a.safetensors", "model.json", "preview.webp")
+    keys = [f"trash/models/{folder}/{name}" for folder in ("old", "me/young") for name in names]
+    for key in keys:
+        storage.put(key, b"x", "text/plain")
+    age(tmp_path, 31)
+    os.utime(tmp_path / keys[-1])
+    Trash(storage, history).purge(now() - timedelta(days=30))
+    assert sorted(one.key for one in storage.list("trash/")) == sorted(keys[3:])
+
+
 def test_a_clock_that_was_wrong_takes_nothing_away_early(
     storage: LocalStorage, history: TinyHistory, tmp_path: Path
 ) -> None:

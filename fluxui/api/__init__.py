@@ -12,6 +12,7 @@ from fluxui import __version__
 from fluxui.api.answers import Health, Problem
 from fluxui.api.docs import add_docs
 from fluxui.api.generations import Generations
+from fluxui.api.grids import Grids
 from fluxui.api.images import Images
 from fluxui.api.models import Models
 from fluxui.api.problems import KINDS, answer_error
@@ -34,7 +35,7 @@ def build_api(studio: Studio) -> FastAPI:
             422: {"model": Problem, "description": "A value that can't be; nothing was queued"},
         },
     )
-    for part in (Generations, Images, Models, SystemFacts):
+    for part in (Generations, Grids, Images, Models, SystemFacts):
         part(studio).add_to(api)
     add_docs(api)
     for kind in KINDS:

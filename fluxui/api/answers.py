@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from typing_extensions import Self
 
 from fluxui.generation import Failure, Generation, LoraUse, Status
+from fluxui.grid import Across
 from fluxui.loras.library import Lora
 from fluxui.queue import Progress
 from fluxui.request import ImageCount, LoraRef, Weight, invalid_request
@@ -41,6 +42,9 @@ class Urls:
 
     def image(self, job_id: str, index: int) -> str:
         return f"{self.base}/api/images/{job_id}/{index}"
+
+    def grid(self, grid_id: str) -> str:
+        return f"{self.base}/api/grids/{grid_id}"
 
     def model(self, model_id: str) -> str:
         return f"{self.base}/api/models/{model_id}"
@@ -178,6 +182,17 @@ class GenerationList(Answer):
     images: int
 
 
+class GridAnswer(Answer):
+    """LoRAs down (`rows`), weights, prompts or seeds across; a cell that was deleted is null."""
+
+    id: str = Field(description="Also a tag of each cell")
+    across: Across
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    cells: list[list[GenerationAnswer | None]]
+    sheet: str = Field(description="A URL: what is painted as one PNG with labels")
+
+
 class Cancellation(Answer):
     """What a cancel did. `step` is the last step that was finished, None if it never began."""
 
@@ -223,7 +238,8 @@ class ModelDeleted(Answer):
 
 
 class FitAnswer(Answer):
-    """What the file is, and whether this base model can use it: `verdict` is one sentence."""
+    """What the file is, and whether this base model can use it: `verdict` is one sentence, and
+    `left_out` the tensors that nothing here takes."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -235,6 +251,7 @@ class FitAnswer(Answer):
     layers_total: int
     fits: bool
     verdict: str
+    left_out: tuple[str, ...]
 
 
 class ModelAnswer(Answer):

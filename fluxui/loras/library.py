@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -34,17 +35,19 @@ from fluxui.loras.files import (
     Shelf,
     beside,
 )
-from fluxui.loras.header import SUFFIX, opened
+from fluxui.loras.header import SUFFIX, opened, tensors_sha256
 from fluxui.loras.known import Known
 from fluxui.loras.listing import Listing
 from fluxui.loras.lora import Lora, lora_of, new_id
-from fluxui.loras.reading import Base, Reader, Report
+from fluxui.loras.pictures import Pictures
+from fluxui.loras.reading import Base, Fetching, Reader, Report
 from fluxui.request import MAX_WEIGHT
 
 __all__ = ["BUILT_IN", "PATIENCE", "Library", "Lora"]
 
 BUILT_IN = Path(__file__).parent.parent / "assets" / "loras"
 MAX_BYTES = 8 * 2**30
+HASHED_BYTES = 4 * 10**9
 # Seconds that a listing waits for files which were never looked at.
 PATIENCE = 1.0
 
@@ -66,6 +69,7 @@ class Library:
         self.copies = Copies(cache / "loras", limit)
         self.listing = Listing(shelf, built_in, known)
         self.reader = Reader(shelf, known, self.copies, base)
+        self.pictures = Pictures(shelf, self.listing, self.reader, known, base)
         self._lock = threading.Lock()
         self._reserved: set[str] = set()
         self._closing = threading.Event()
@@ -126,8 +130,13 @@ class Library:
             return None
         return lora_of(file, None, {})
 
+    def find(self, model_id: str) -> Lora:
+        """One LoRA as its header tells; its hash is "" until it was used. Raises LoraNotFound,
+        StorageUnavailable."""
+        return self._lora(self.listing.find(model_id))
+
     def get(self, model_id: str) -> Lora:
-        """One LoRA with its hash, which may mean to download it.
+        """One LoRA, with its hash if the file is on this machine. Downloads nothing.
 
         Raises LoraNotFound, StorageUnavailable.
         """
@@ -135,15 +144,22 @@ class Library:
         lora = self._lora(file)
         if lora.sha256 or not lora.fit.fits:
             return lora
-        return replace(lora, sha256=self.reader.sha256(file))
+        return replace(lora, sha256=self.reader.sha256_here(file))
 
     def by_hash(self, sha256: str) -> Lora | None:
         """The LoRA whose tensors have this hash, under whatever name it goes now; None if there is
-        none among those that are on this machine, or were used on it. Downloads nothing."""
+        none among those that were used here, or lie on this machine, of which at most 4 GB are
+        read for it. Downloads nothing."""
         files = self.listing.files().values()
-        for known in (self.reader.known_sha256, self.reader.sha256_here):
-            for file in files:
-                if known(file) == sha256:
+        unread = [file for file in files if not self.reader.known_sha256(file)]
+        for file in files:
+            if self.reader.known_sha256(file) == sha256:
+                return self._lora(file)
+        room = HASHED_BYTES
+        for file in unread:
+            if file.size <= room and self.reader.here(file):
+                room -= file.size
+                if self.reader.sha256_here(file) == sha256:
                     return self._lora(file)
         return None
 
@@ -159,17 +175,21 @@ class Library:
                 return self.reader.path(file)
             raise
 
+    def fetch(self, model_id: str) -> Fetching:
+        """Begin to bring it here, if it is not, behind the scenes and once for all who ask; also
+        one that was deleted meanwhile. Raises LoraNotFound, StorageUnavailable."""
+        file = self.listing.files().get(model_id) or self._trashed(model_id)
+        return self.reader.fetch_later(
+            file or self.listing.find(model_id), partial(self._trashed, model_id)
+        )
+
     def is_here(self, model_id: str) -> bool:
         """Whether it can be used without a download. Raises LoraNotFound."""
         return self.reader.here(self.listing.find(model_id)) is not None
 
     def preview(self, model_id: str) -> bytes | None:
         """A WebP picture; None if it has none. Raises LoraNotFound."""
-        file = self.listing.find(model_id)
-        if file.built_in:
-            picture = Path(file.key).parent / PREVIEW
-            return picture.read_bytes() if picture.is_file() else None
-        return self.listing.read(beside(file, PREVIEW))
+        return self.pictures.read(self.listing.find(model_id))
 
     # Imports
 
@@ -234,6 +254,7 @@ class Library:
             with opened(path) as (stream, _):
                 self._shelf.put(key, stream.read(), "application/octet-stream")
             self.listing.forget()
+            self.reader.keep_sha256(self.listing.find(model_id), tensors_sha256(path))
             card: dict[str, object] = {"origin": dict(origin)} if origin else {}
             card |= {"name": name} if name else {}
             card |= {"trigger_words": list(words)} if words else {}
@@ -297,6 +318,8 @@ class Library:
         if file.built_in:
             raise InvalidRequest(f"{model_id} came with fluxui and can't be deleted.")
         keys = [key for key in self._keys(file) if self._copied(key, f"{TRASH}{key}")]
+        if trashed := self._trashed(model_id):
+            self._still(file, trashed)
         for key in keys:
             self._shelf.delete(key)
         self.listing.forget()
@@ -313,7 +336,13 @@ class Library:
         for key in keys:
             self._shelf.delete(f"{TRASH}{key}")
         self.listing.forget()
+        self._still(file, self.listing.find(model_id))
         return self.get(model_id)
+
+    def _still(self, former: File, now: File) -> None:
+        """The same tensors under another key: what was found out is not to be found out again."""
+        if sha256 := self.reader.known_sha256(former):
+            self.reader.keep_sha256(now, sha256)
 
     def _trashed(self, model_id: str) -> File | None:
         """The file of a LoRA that was deleted under this id."""

@@ -14,18 +14,24 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from fluxui.errors import LoraUnreadable, NotFound, StorageError
+from fluxui.errors import (
+    LoraUnreadable,
+    NotFound,
+    ObjectNotFound,
+    StorageError,
+    StorageUnavailable,
+)
 from fluxui.loras.copies import Copies, OnProgress, Source
 from fluxui.loras.files import File, Shelf, read_head
 from fluxui.loras.header import Fit, inspect, opened, tensors_sha256
 from fluxui.loras.known import Known
 from fluxui.loras.metadata import training, trigger_words
 
-READERS = 8
+READERS, FETCHERS = 8, 2
 # A file that ends too early and is younger than this may still be on its way. Seconds.
 ARRIVING = 120.0
 _UNFINISHED = ("cut off", "empty")
@@ -49,6 +55,15 @@ class Report:
     read_bytes: int = 0
 
 
+@dataclass(frozen=True)
+class Fetching:
+    """A file that is on its way here. The result of `job` is the hash of its tensors, and its
+    errors are those of `Reader.path`; `done` gives bytes that are here and bytes in all."""
+
+    job: Future[str]
+    done: Callable[[], tuple[int, int] | None]
+
+
 class Reader:
     """Safe to call from any thread. `close` it to stop what it still reads."""
 
@@ -63,10 +78,15 @@ class Reader:
         self._reports: dict[str, Report] = {}
         self._jobs: dict[str, Future[None]] = {}
         self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="fluxui-loras")
+        self._fetches: dict[str, Future[str]] = {}
+        self._fetchers = ThreadPoolExecutor(FETCHERS, thread_name_prefix="fluxui-fetch")
+        self._closing = threading.Event()
         self._remote = False  # whether the storage gives streams without a file, as a bucket
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._closing.set()
+        for pool in (self._pool, self._fetchers):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     # Reports
 
@@ -149,8 +169,12 @@ class Reader:
         """The hash of its tensors, which may mean to download it. Raises LoraUnreadable."""
         if not (sha256 := self.known_sha256(file)):
             sha256 = tensors_sha256(self.path(file))
-            self._known.keep(f"sha256 {file.stamp}", sha256)
+            self.keep_sha256(file, sha256)
         return sha256
+
+    def keep_sha256(self, file: File, sha256: str) -> None:
+        """Somebody knows it: it has not to be found out."""
+        self._known.keep(f"sha256 {file.stamp}", sha256)
 
     def known_sha256(self, file: File) -> str:
         """ "" as long as it was not found out."""
@@ -173,13 +197,33 @@ class Reader:
         """A local file with its tensors. Raises ObjectNotFound, StorageError, LoraUnreadable."""
         return self._own(file) or self._copies.get(self.source(file))
 
+    def fetch_later(self, file: File, moved: Callable[[], File | None]) -> Fetching:
+        """Have it here, with its hash, without waiting for that; `moved` says where it is if it
+        is gone."""
+        with self._lock:
+            job = self._fetches.get(file.stamp)
+            if job is None or job.done():
+                job = self._fetchers.submit(self._fetched, file, moved)
+                self._fetches[file.stamp] = job
+        return Fetching(job, partial(self._copies.progress, file.stamp))
+
+    def _fetched(self, file: File, moved: Callable[[], File | None]) -> str:
+        try:
+            if self._own(file) is None:
+                self._copies.get(self.source(file), self._go_on)
+        except ObjectNotFound:
+            if (found := moved()) is None:
+                raise
+            file = found
+        return self.sha256(file)
+
+    def _go_on(self, done: int, total: int) -> None:
+        if self._closing.is_set():  # what is here stays, and the next process takes the rest
+            raise StorageUnavailable("fluxui was stopped.")
+
     def fetch(self, source: Source, on_progress: OnProgress) -> Path:
         """A copy of a file from elsewhere."""
         return self._copies.get(source, on_progress)
-
-    def progress(self, file: File) -> tuple[int, int] | None:
-        """(bytes that are here, bytes in all) while it is being fetched."""
-        return self._copies.progress(file.stamp)
 
     def source(self, file: File) -> Source:
         """A file of the storage, as something to be copied."""

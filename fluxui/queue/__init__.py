@@ -16,6 +16,7 @@ from fluxui.queue.order import Ticket
 
 class Phase(str, Enum):
     waiting = "waiting"
+    fetching = "fetching"
     loading = "loading"
     painting = "painting"
     saving = "saving"
@@ -26,7 +27,7 @@ class Progress:
     """How far one generation is. Images and steps count from 1; `preview` is a small JPEG.
 
     `ahead` counts those that run and those that will be painted before it. `obstacle` is one
-    sentence while something outside keeps it waiting where it is, a full disk for example.
+    sentence while something outside keeps it waiting where it is: a full disk, a download.
     """
 
     phase: Phase = Phase.waiting
@@ -71,6 +72,10 @@ Tail = Callable[[], None]
 # run(job_id, report, cancelled) paints and returns the tail. Both raise only the Closing that
 # `cancelled` may raise.
 Run = Callable[[str, Report, Callable[[], bool]], Tail]
+
+# spare(wanted) does a piece of work that nobody asked for, and stops once `wanted()` says that
+# somebody waits; None if there is nothing to do. It raises nothing.
+Spare = Callable[[Callable[[], bool]], Tail | None]
 
 
 class Cancelling(str, Enum):

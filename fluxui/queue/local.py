@@ -12,19 +12,22 @@ from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from fluxui.queue import Closing, Progress, Run, Tail
+from fluxui.queue import Closing, Progress, Run, Spare, Tail
 from fluxui.queue.line import Line, forget
 from fluxui.queue.order import Ticket
 from fluxui.queue.running import reporter, stopper
 
 # Tails hold the pixels of their pictures: more than this many would fill the memory.
 MAX_TAILS = 4
+# How quiet it is before work is done that nobody asked for, and until the next look for some.
+QUIET_SECONDS, LOOK_SECONDS = 10.0, 60.0
 GRACE_SECONDS = 3
 LAST_STEP_SECONDS = 20
 
 
 class LocalQueue(Line):
-    """`prepare` runs once, first of all, in the painting thread. The rest is as in `Line`."""
+    """`prepare` runs once, first of all, in the painting thread; `spare` is what to do while
+    nobody wants anything. The rest is as in `Line`."""
 
     def __init__(
         self,
@@ -35,10 +38,12 @@ class LocalQueue(Line):
         size_each: int | None = None,
         paused: Iterable[str] = (),
         keep_paused: Callable[[Collection[str]], None] = forget,
+        spare: Spare | None = None,
     ) -> None:
         super().__init__(size, resume, size_each, paused, keep_paused)
         self._run = run
         self._prepare = prepare
+        self._spare = spare
         self._closing = False
         self._deadline = float("inf")
         self._tails = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fluxui-tail")
@@ -78,14 +83,26 @@ class LocalQueue(Line):
                 self._tails.submit(self._finish, job_id, tail)
 
     def _next(self) -> str:
-        with self._changed:
-            while not self._closing:
+        rest = QUIET_SECONDS
+        while True:
+            with self._changed:
+                if self._closing:
+                    return ""
                 if ticket := self._order.take(time.monotonic()):
                     self._places = None
                     self._active[ticket.job_id] = Progress()
                     return ticket.job_id
-                self._changed.wait()
-            return ""
+                news = self._changed.wait(rest if self._spare else None)
+            rest = QUIET_SECONDS
+            if self._spare and not news:
+                if tail := self._spare(self._wanted):
+                    self._tails.submit(tail)
+                else:
+                    rest = LOOK_SECONDS
+
+    def _wanted(self) -> bool:
+        with self._changed:
+            return self._closing or self._order.ready
 
     def _finish(self, job_id: str, tail: Tail) -> None:
         try:

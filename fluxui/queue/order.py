@@ -66,6 +66,11 @@ class Order:
     def __contains__(self, job_id: object) -> bool:
         return job_id in self._visitors
 
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to take."""
+        return bool(self._turns)
+
     def waiting(self, visitor: str) -> int:
         """How many of this visitor wait."""
         return len(self._lanes[visitor].tickets) if visitor in self._lanes else 0

@@ -50,6 +50,7 @@ _REFUSALS: dict[str, tuple[str, str]] = {
     "Unauthorized": ("The bucket's server does not accept these keys.", _KEYS),
     "AccessDenied": ("The bucket refuses these keys.", _RIGHTS),
     "403": ("The bucket refuses these keys.", _RIGHTS),
+    "list": ("The bucket refuses these keys a list of what is in it.", _RIGHTS),
     "ExpiredToken": ("The keys have expired.", "Get new keys, and restart fluxui."),
     "RequestTimeTooSkewed": (
         "The clock of this machine is wrong.",
@@ -122,7 +123,7 @@ class S3Storage:
             )
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        with _explained():
+        with _explained(listing=True):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=self._prefix + prefix
             )
@@ -160,7 +161,7 @@ class S3Storage:
         """Some servers make a missing bucket on the first `put`: a typo must not pass."""
         if self._seen:
             return
-        with _explained():
+        with _explained(listing=True):
             # Unlike HeadBucket, a listing says in its answer what is wrong with the keys.
             self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
         self._seen = True
@@ -226,14 +227,16 @@ def _plain(secret: SecretStr | None) -> str | None:
 
 
 @contextmanager
-def _explained(key: str = "") -> Iterator[None]:
+def _explained(key: str = "", listing: bool = False) -> Iterator[None]:
     """boto3's errors as ours: one sentence each, and the way out."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         yield
     except ClientError as error:
-        raise _refusal(_code(error), key) from error
+        code = _code(error)
+        denied = listing and code in ("AccessDenied", "403")
+        raise _refusal("list" if denied else code, key) from error
     except BotoCoreError as error:
         raise _silence(error) from error
 

@@ -80,7 +80,8 @@ class Page:
         timer.tick(self.generate.settle, self.generate.form.inputs, told, **QUIET)
         self._refresh(self.generate_tab, self.generate.refresh, self.generate.outputs)
         self._refresh(self.gallery_tab, self.gallery.refresh, self.gallery.outputs)
-        self._refresh(self.loras_tab, self.loras.refresh, self.loras.outputs)
+        opened = self._refresh(self.loras_tab, self.loras.refresh, self.loras.outputs)
+        self.loras.then_watch(opened)
         self.system_tab.select(self.system.refresh, None, self.system.outputs, **QUIET)
         self.frame.tabs.select(self.system.wake, None, self.system.timer, **QUIET)
         self.frame.tabs.select(self.loras.wake, None, self.loras.timer, **QUIET)
@@ -90,9 +91,9 @@ class Page:
         blocks.load(None, None, None, js=PLACEHOLDER, **QUIET)
         self.generate.then_watch(loaded)
 
-    def _refresh(self, tab: gr.Tab, refresh: Any, outputs: list[Any]) -> None:
+    def _refresh(self, tab: gr.Tab, refresh: Any, outputs: list[Any]) -> Any:
         """What a tab shows is read again whenever it is opened."""
-        tab.select(refresh, self.frame.desk, outputs, **QUIET)
+        return tab.select(refresh, self.frame.desk, outputs, **QUIET)
 
     def boot(self, desk: Desk, job_id: str, kept: Any, request: gr.Request) -> Changes:
         """The page was loaded; `?job=` and `?tab=` say what to show."""

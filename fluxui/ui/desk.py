@@ -34,6 +34,14 @@ class GalleryDesk:
 
 
 @dataclass
+class GridDesk:
+    """Which strip or grid is shown, and who follows it: as `Desk.watcher`."""
+
+    id: str = ""
+    watcher: int = 0
+
+
+@dataclass
 class Desk:
     """`shown` is the generation on the stage, `index` the picture of it in the frame.
 
@@ -60,7 +68,10 @@ class Desk:
     lora_sort: Sort = "used"
     lora_favourites: bool = False
     lora_start: int = 0
+    strip: GridDesk = field(default_factory=GridDesk)
+    grid: GridDesk = field(default_factory=GridDesk)
     importing: bool = False
+    comparing: bool = False
     source: Source | None = None
 
     @property

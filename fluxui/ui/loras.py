@@ -19,9 +19,11 @@ from fluxui.ui.desk import Desk
 from fluxui.ui.events import QUIET, WATCHING, Changes
 from fluxui.ui.form import WEIGHT_STEP
 from fluxui.ui.generate import Generate
+from fluxui.ui.grids import GridPanel
 from fluxui.ui.html import button
 from fluxui.ui.lora_cards import cards, fit_report, made, nav, toolbar, watching
 from fluxui.ui.lora_import import ImportPanel
+from fluxui.ui.strip import Strip
 
 PAINTED_WITH = 8
 WATCH_SECONDS = 5
@@ -53,6 +55,9 @@ class Loras:
                     min_width=150,
                     elem_id="l-sort",
                 )
+                self.open_grid = gr.Button(
+                    "Compare LoRAs", size="lg", scale=0, min_width=160, elem_id="l-compare"
+                )
                 self.open_panel = gr.Button(
                     "Import LoRA",
                     variant="primary",
@@ -62,6 +67,7 @@ class Loras:
                     elem_id="l-import",
                 )
             self.panel = ImportPanel(studio)
+            self.grid = GridPanel(studio)
             self.watch = self._html("l-watch")
             self.notice = self._html("l-notice")
             self.bar = self._html("l-bar")
@@ -74,6 +80,7 @@ class Loras:
                     self.fit = self._html("l-fit")
                     self._build_fields()
                 with gr.Column(scale=5, min_width=300, elem_classes="fx-panel fx-card-panel"):
+                    self.strip = Strip(studio)
                     self.made = self._html("l-made")
 
     def _html(self, elem_id: str) -> gr.HTML:
@@ -115,6 +122,7 @@ class Loras:
             self.nav,
             self.fit,
             self.made,
+            *self.strip.outputs,
             *fields,
         ]
 
@@ -131,15 +139,18 @@ class Loras:
         self.timer.tick(self.look, self.desk, [self.watch, self.bar, self.cards], **QUIET)
         self.open_panel.click(self.panel.toggle, self.desk, self.panel.column, **QUIET)
         self.panel.wire(self.desk)
+        self._wire_grid()
         self.panel.upload.upload(
             self.take_in, [self.desk, self.panel.upload], self.outputs, **QUIET
         )
         self.panel.result.act(self.bring, self.desk, self.outputs, **WATCHING)
         everything = list(dict.fromkeys([*self.generate.outputs, *self.outputs]))
-        for part in (self.notice, self.bar, self.cards, self.nav, self.made):
-            part.act(self.act, self.desk, everything, **QUIET)
+        strip = self.strip.sheet
+        for part in (self.notice, self.bar, self.cards, self.nav, self.made, strip.html):
+            self.then_watch(part.act(self.act, self.desk, everything, **QUIET))
+        self.then_watch(self.strip.wire(self.desk))
         fields = [self.desk, self.name, self.trigger, self.weight]
-        saved = [self.nav, self.generate.frame.toast]
+        saved = [self.nav, strip.html, self.generate.frame.toast]
         gr.on(
             [self.name.submit, self.name.blur, self.trigger.submit, self.trigger.blur],
             self.save,
@@ -148,6 +159,22 @@ class Loras:
             **QUIET,
         )
         self.weight.input(self.save, fields, saved, trigger_mode="always_last", **QUIET)
+
+    def _wire_grid(self) -> None:
+        grid = self.grid
+        opened = self.open_grid.click(grid.toggle, self.desk, grid.outputs, **QUIET)
+        grid.sheet.then_watch(opened, self.desk)
+        acted = grid.sheet.html.act(
+            self.act_on_grid, self.desk, [*self.generate.outputs, grid.sheet.html], **QUIET
+        )
+        grid.sheet.then_watch(acted, self.desk)
+        grid.wire(self.desk)
+
+    def then_watch(self, event: Any) -> None:
+        """After `event`: follow the strip that is shown, then tell what was painted."""
+        followed = self.strip.sheet.then_watch(event, self.desk)
+        told = [self.nav, self.made, self.strip.go]
+        followed.then(self.tell, [self.desk, self.strip.weights], told, **QUIET)
 
     # Handlers
 
@@ -206,12 +233,21 @@ class Loras:
             "remove": self._remove,
             "undo": self._undo,
             "open": self._open_picture,
+            "weight": self._use_weight,
+            "stop": self.strip.sheet.act,
+            "again": self.strip.sheet.act,
         }
         try:
             return acts[data["act"]](desk, data)
         except FluxuiError as error:
             desk.lora = ""
             return self._show(desk, html.error_notice(error))
+
+    def act_on_grid(self, desk: Desk, event: gr.EventData) -> Changes:
+        """A button of the grid."""
+        if event._data["act"] == "open":
+            return self._open_picture(desk, event._data)
+        return self.grid.sheet.act(desk, event._data)
 
     def _open(self, desk: Desk, data: dict[str, str]) -> Changes:
         desk.lora = data["id"]
@@ -232,6 +268,13 @@ class Loras:
         lora = self._listed(data["id"])
         lora = self.studio.collection.update(lora.model_id, favourite=not lora.favourite)
         return {self.nav: self._nav(lora)}
+
+    def _use_weight(self, desk: Desk, data: dict[str, str]) -> Changes:
+        """What stood the test becomes the default."""
+        weight = min(max(float(data["weight"]), 0.0), MAX_WEIGHT)
+        lora = self.studio.collection.update(desk.lora, default_weight=weight)
+        said = self.generate.frame.say(desk, f"Default weight of {lora.name}: {weight:g}")
+        return {self.weight: weight} | self.strip.sheet.show(desk) | said
 
     def _favourites(self, desk: Desk, data: dict[str, str]) -> Changes:
         desk.lora_favourites, desk.lora_start = not desk.lora_favourites, 0
@@ -268,7 +311,8 @@ class Loras:
             )
         except FluxuiError as error:
             return {self.nav: self._nav(lora) + html.error_notice(error)}
-        return {self.nav: self._nav(lora)} | self.generate.frame.say(desk, "Saved")
+        shown = {self.nav: self._nav(lora)} | self.strip.sheet.show(desk)
+        return shown | self.generate.frame.say(desk, "Saved")
 
     # What is shown
 
@@ -308,16 +352,28 @@ class Loras:
             return lora
         raise LoraNotFound(model_id)
 
+    def tell(self, desk: Desk, weights: str) -> Changes:
+        """A strip is done: its pictures are among those that were painted with it."""
+        if not desk.lora:
+            return {self.nav: gr.skip()}
+        lora = self._listed(desk.lora)
+        changes = {self.nav: self._nav(lora), self.made: self._made(lora)}
+        return changes | {self.strip.go: self.strip.price(desk, weights)}
+
+    def _made(self, lora: Lora) -> str:
+        pictures = self.studio.pictures.gallery(Query(model_id=lora.model_id))
+        return made(lora, [*map(stage.thumb, pictures.cards[:PAINTED_WITH])])
+
     def _detail(self, desk: Desk) -> Changes:
         lora = self._listed(desk.lora)
-        pictures = self.studio.pictures.gallery(Query(model_id=lora.model_id))
         return {
             self.list: gr.update(visible="hidden"),
             self.detail: gr.update(visible=True),
             self.nav: self._nav(lora),
             self.fit: fit_report(lora, self.studio.base_model.name),
-            self.made: made(lora, [*map(stage.thumb, pictures.cards[:PAINTED_WITH])]),
+            self.made: self._made(lora),
             self.name: lora.name,
             self.trigger: ", ".join(lora.trigger_words),
             self.weight: lora.default_weight,
+            **self.strip.open(desk, lora),
         }

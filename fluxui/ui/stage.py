@@ -87,6 +87,8 @@ def done_words(generation: Generation) -> str:
 
 def phase_words(progress: Progress, waiting: int = 0) -> tuple[str, str, str]:
     """(data-status, title, rest) of a generation that has not ended; `waiting` of its visitor."""
+    if progress.phase is Phase.fetching:
+        return "loading", "Fetching the LoRA", progress.obstacle
     if progress.obstacle:
         return (
             "queued" if progress.phase is Phase.waiting else "running",

@@ -28,6 +28,7 @@ def test_import_show_change_delete(client: TestClient, lora_bytes: bytes) -> Non
     assert answer.headers["location"] == "http://testserver/api/models/me/dog"
     assert (told["model_id"], told["name"], told["trigger_words"]) == ("me/dog", "Dog", ["a", "b"])
     assert told["fit"]["fits"]
+    assert told["fit"]["left_out"] == []
     assert told["size"] == len(lora_bytes)
     assert client.get("/api/models/me/dog").json() == told
     assert imported(client) == ["me/dog"]

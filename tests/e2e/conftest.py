@@ -46,7 +46,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def shared_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     folder = tmp_path_factory.mktemp("e2e")
-    with serving(Settings(data_dir=folder / "fluxui", base_model="tiny")) as app:
+    settings = Settings(data_dir=folder / "fluxui", base_model="tiny", lora_previews=False)
+    with serving(settings) as app:
         data = make_lora("transformer_blocks.0.attn.to_q", _shape(app.studio))
         file = write(folder, data, "dot-art.safetensors")
         app.studio.collection.add(file, name="Dot art", trigger_words=("dot art",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -154,6 +155,19 @@ def test_each_refusal_is_one_sentence(
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", state["endpoint"])
     with pytest.raises(kind, match=words):
         call(library)
+    assert nothing_came(library, tmp_path)
+
+
+def test_a_header_of_a_million_tensors_is_refused_by_its_length(
+    hub: FakeHub, library: Library, tmp_path: Path
+) -> None:
+    entry = '"t%d":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
+    header = ("{" + ",".join(entry % count for count in range(1_000_000)) + "}").encode()
+    hub.files = {"wide.safetensors": struct.pack("<Q", len(header)) + header}
+    hub.sent = 0
+    with pytest.raises(LoraUnreadable, match="header"):
+        library.import_from(Hub().find(OWN), unheard)
+    assert hub.sent <= 256 * 1024 < len(header)
     assert nothing_came(library, tmp_path)
 
 

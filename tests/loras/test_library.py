@@ -98,7 +98,8 @@ def test_what_is_dropped_into_models_shows_up(
     lora = library.get("me/mine")
     assert lora.trigger_words == ("tok",)
     assert lora.fit.fits
-    assert lora.sha256 == tensors_sha256(source)
+    assert library.fetch("me/mine").job.result() == tensors_sha256(source)
+    assert library.get("me/mine").sha256 == tensors_sha256(source)
     assert library.path("me/mine").read_bytes() == source.read_bytes()
 
 
@@ -124,7 +125,7 @@ def test_a_hash_finds_it_under_any_name(library: Library, home: Path, lora_file:
     (home / "models/mine/mine.safetensors").rename(home / "models/renamed.safetensors")
     (home / "models/broken.safetensors").write_bytes(b"PK")
     assert library.by_hash("0" * 64) is None
-    assert library.get("renamed").sha256 == sha256
+    assert library.fetch("renamed").job.result() == sha256
     found = library.by_hash(sha256)
     assert found is not None
     assert found.model_id == "renamed"
@@ -241,6 +242,17 @@ def test_what_came_with_fluxui(library: Library, lora_file: Write, tmp_path: Pat
     assert library.get("tok").trigger_words == ("tok",)
 
 
+def test_an_import_into_a_bucket_is_not_fetched_back(
+    bucket: Bucket, tmp_path: Path, lora_file: Write
+) -> None:
+    library = Library(bucket, tmp_path / "cache", CATALOGUE["tiny"], tmp_path / "none")
+    source = lora_file(kohya(pairs()))
+    lora = library.import_file(source, "mine")
+    assert lora.sha256 == tensors_sha256(source)
+    assert bucket.opened == ["models/mine/mine.safetensors"]  # its header
+    assert not library.is_here("mine")
+
+
 def test_a_bucket_is_asked_for_bytes_once(
     bucket: Bucket, home: Path, tmp_path: Path, lora_file: Write
 ) -> None:
@@ -250,11 +262,17 @@ def test_a_bucket_is_asked_for_bytes_once(
         library.list()
     assert bucket.opened == ["models/mine.safetensors"]
     for _ in range(3):
-        library.get("mine")
+        assert library.get("mine").sha256 == ""
+    assert len(bucket.opened) == 1
+    for _ in range(3):
+        library.fetch("mine").job.result()
     assert len(bucket.opened) == 2
     drop(lora_file(kohya(pairs(1))), home / "models/mine.safetensors")
     assert library.list()[0].fit.format == "kohya"
-    assert library.get("mine").sha256 == tensors_sha256(home / "models/mine.safetensors")
+    assert library.update("mine", name="Mine").sha256 == ""  # no reason to fetch it
+    sha256 = library.fetch("mine").job.result()
+    assert sha256 == tensors_sha256(home / "models/mine.safetensors")
+    assert library.get("mine").sha256 == sha256
     assert not list((tmp_path / "cache").rglob("*.part"))
 
 
@@ -294,6 +312,8 @@ def test_a_restart_reads_nothing_again(
         drop(lora_file(kohya(pairs()), trigger_words=["tok"]), home / f"models/{name}.safetensors")
     first = Library(bucket, tmp_path / "cache", CATALOGUE["tiny"], tmp_path / "none")
     first.update("one", name="One", favourite=True)
+    for name in ("one", "two"):
+        first.fetch(name).job.result()
     told = [first.get("one"), first.get("two")]
     bucket.opened.clear()
     again = Library(bucket, tmp_path / "cache", CATALOGUE["tiny"], tmp_path / "none")

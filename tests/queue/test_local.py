@@ -224,3 +224,30 @@ def test_one_visitor_does_not_fill_the_queue_of_all(painter: Painter) -> None:
         queue.put(Ticket("c1", "c"), kept)
     painter.go.set()
     queue.close()
+
+
+def test_what_nobody_asked_for_is_done_in_the_quiet_and_stops_for_whoever_comes(
+    painter: Painter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fluxui.queue.local.QUIET_SECONDS", 0.01)
+    monkeypatch.setattr("fluxui.queue.local.LOOK_SECONDS", 0.01)
+    begun, done = threading.Event(), threading.Event()
+
+    def spare(wanted: Callable[[], bool]) -> Tail | None:
+        begun.set()
+        while not wanted():
+            time.sleep(0.001)
+        return done.set
+
+    queue = LocalQueue(painter.run, painter.prepare, size=3, spare=spare)
+    queue.start()
+    assert begun.wait(10)
+    assert painter.started == ["prepare"]
+    painter.go.set()
+    queue.put(Ticket("a"), keep=kept)
+    assert done.wait(10)
+    until = time.monotonic() + 10
+    while "a" not in painter.ended and time.monotonic() < until:
+        time.sleep(0.005)
+    assert painter.started == ["prepare", "a"]
+    queue.close()  # what goes on in the quiet ends with it

@@ -23,6 +23,8 @@ from fluxui.errors import (
     StorageRefused,
     StorageUnavailable,
 )
+from fluxui.loras.library import Library
+from fluxui.pipeline.base_models import CATALOGUE
 from fluxui.settings import Settings
 from fluxui.storage.s3 import S3Storage
 from tests.storage.servers import FaultyLine, S3Server
@@ -129,6 +131,21 @@ def test_a_broken_line_is_one_sentence(
     with pytest.raises(error, match=sentence) as caught:
         storage.put("a", b"x", "text/plain")
     assert caught.value.hint and line.server.secret not in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("mode", ["403 AccessDenied", "403"])
+def test_keys_that_may_not_list_are_told_so_and_loras_too(
+    line: FaultyLine, tmp_path: Path, mode: str
+) -> None:
+    storage = S3Storage(line.server.settings(tmp_path))
+    line.mode = mode
+    library = Library(storage, tmp_path / "cache", CATALOGUE["tiny"], tmp_path / "none")
+    assert library.list() == []
+    problem = library.listing.problem
+    assert problem
+    assert problem.message == "The bucket refuses these keys a list of what is in it."
+    assert "list, read, write and delete" in problem.hint
+    library.close()
 
 
 def test_refused_is_one_sentence(line: FaultyLine, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from fluxui.ui import html, stage, wall
 from fluxui.ui.stage import Example
 from tests.ui.conftest import NASTY, make_card, make_generation
 
+FETCHING = Progress(Phase.fetching, obstacle="Ink: 1.0 of 350.0 MB are here.")
 PAINTING = Progress(Phase.painting, image=1, images=4, step=13, steps=20, preview=b"jpeg")
 
 
@@ -28,6 +29,7 @@ def text(markup: str) -> str:
         (Progress(Phase.waiting, ahead=2), 21.0, "queued", "2 ahead of you done in about 21 s"),
         (Progress(Phase.waiting), None, "queued", "Queued next in line"),
         (Progress(Phase.loading), None, "loading", "Requests made now keep their place."),
+        (FETCHING, None, "loading", "Fetching the LoRA Ink: 1.0 of 350.0 MB are here."),
         (PAINTING, 11.0, "running", "Painting image 1 of 4 step 13 of 20 about 11 s left"),
         (Progress(Phase.saving, images=4), 1.0, "running", "Saving 4 images"),
         (None, None, "queued", "Queued"),
