@@ -78,7 +78,8 @@ def _open_queue(settings: Settings, worker: Worker, resume: list[Ticket]) -> Que
 def _open_remote(settings: Settings, base_model: str, history: History, tell: Tell) -> Queue:
     url = redis_url(settings)
     from fluxui.queue.celery import Post
-    from fluxui.queue.remote import RemoteQueue, become_page, page_name
+    from fluxui.queue.remote import RemoteQueue
+    from fluxui.queue.role import become_page, page_name
     from fluxui.queue.wire import Wire, terms
 
     role = page_name(settings.data_dir), terms(settings, base_model)

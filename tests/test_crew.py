@@ -17,7 +17,7 @@ from fluxui.crew import PatientStorage, lead
 from fluxui.doctor import _redis
 from fluxui.errors import ConfigurationError, StorageFull, StorageUnavailable
 from fluxui.opening import FORGETS, open_studio
-from fluxui.queue.remote import become_page, page_name
+from fluxui.queue.role import become_page, page_name
 from fluxui.queue.wire import Terms, Wire, terms
 from fluxui.settings import Settings
 from tests.conftest import FakePipeline

@@ -8,7 +8,6 @@ what.
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections import deque
@@ -16,12 +15,9 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from hashlib import sha256
-from pathlib import Path
 from typing import Protocol
-from uuid import uuid4
 
-from fluxui.errors import ConfigurationError, HistoryReadOnly, RedisUnavailable, StorageFull
+from fluxui.errors import HistoryReadOnly, RedisUnavailable, StorageFull
 from fluxui.queue import NOBODY, Cancelling, Hand, Phase, Progress
 from fluxui.queue.line import Line, forget
 from fluxui.queue.order import Ticket
@@ -85,27 +81,6 @@ class _Offer:
     since: float
     taken: bool = False
     painted: bool = False
-
-
-def page_name(data_dir: Path) -> str:
-    """This process as a page; its predecessor on this data folder had the same beginning."""
-    machine = sha256(f"{socket.gethostname()} {data_dir}".encode()).hexdigest()[:16]
-    return f"{machine}/{uuid4().hex[:8]}"
-
-
-def become_page(wire: Wire, owner: str, on: Terms) -> None:
-    """Raises ConfigurationError if another page is at work, RedisUnavailable."""
-    while not wire.claim_page(owner, on):
-        told = wire.page()
-        if told and told[0].split("/")[0] == owner.split("/")[0]:
-            return wire.stay_page(owner, on)  # the history's lock says that it is dead
-        left = wire.page_seconds()
-        time.sleep(BEAT_SECONDS)
-        if wire.page_seconds() > left - BEAT_SECONDS / 2:
-            raise ConfigurationError(
-                "Another fluxui page uses this Redis.",
-                "Give each page its own, or a number of its own: redis://127.0.0.1:6379/1",
-            )
 
 
 class RemoteQueue(Line):
