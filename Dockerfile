@@ -11,8 +11,8 @@ ENV PYTHONUNBUFFERED=1 \
     HF_HOME=/data/huggingface
 
 WORKDIR /app
-COPY requirements.txt .
-RUN pip install --no-cache-dir -r requirements.txt
+COPY requirements.txt requirements-celery.txt ./
+RUN pip install --no-cache-dir -r requirements-celery.txt
 COPY app.py spaces.yaml LICENSE README.md CHANGELOG.md ./
 COPY docs docs
 COPY fluxui fluxui

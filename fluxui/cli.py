@@ -59,6 +59,8 @@ def _run(given: argparse.Namespace) -> int:
         from fluxui.doctor import examine
 
         return examine(settings)
+    if given.command == "worker":
+        return _work(settings, given)
     if given.command == "space":
         return _space(settings, given)
     with closing(open_studio(settings)) as studio:
@@ -106,6 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     ):
         _command(history, name, told, call).add_argument("file", type=Path)
     _command(groups, "doctor", "what this machine has, and what is missing", None)
+    worker = _command(groups, "worker", "paint for the page of another process", None)
+    worker.add_argument("--gpus", metavar="all | 0,1", help="one worker for each of these")
     _space_flags(_group(groups, "space", "a Hugging Face Space with this in it"))
     return parser
 
@@ -260,6 +264,17 @@ def _save(studio: Studio, ended: Generation, output: Path | None) -> list[Path]:
             ) from None
         paths.append(path)
     return paths
+
+
+# worker
+
+
+def _work(settings: Settings, given: argparse.Namespace) -> int:
+    from fluxui.crew import lead, work
+
+    if not given.gpus:
+        return work(settings)
+    return lead(given.gpus, settings)
 
 
 # loras

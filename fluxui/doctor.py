@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,6 +22,7 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIs
 from packaging.requirements import Requirement
 
 from fluxui.errors import FluxuiError
+from fluxui.opening import FORGETS, redis_url
 from fluxui.pipeline.base_models import CATALOGUE, BaseModel, cached, choose_base_model
 from fluxui.pipeline.devices import Device, probe
 from fluxui.pipeline.placement import place, unlocks
@@ -65,9 +67,12 @@ def look(settings: Settings, device: Device) -> Iterator[Finding]:
         yield Finding("missing", f"Base model: {chosen.message} {chosen.hint}", stops=True)
     dev = CATALOGUE["flux1-dev"]
     wanted = chosen if isinstance(chosen, BaseModel) and chosen.gated else dev
-    yield from _large(wanted, settings, device, needed=wanted is chosen)
+    needed = wanted is chosen and not settings.redis_url  # else the workers' machines are
+    yield from _large(wanted, settings, device, needed=needed)
     yield _data_folder(settings.data_dir)
     yield from _bucket(settings)
+    if settings.redis_url:
+        yield from _redis(settings)
     yield _disk(settings.data_dir)
 
 
@@ -184,6 +189,22 @@ def _bucket(settings: Settings) -> Iterator[Finding]:
         yield Finding("missing", f"Bucket: {error.message} {error.hint}".rstrip(), stops=True)
     else:
         yield Finding("ok", f"Bucket: {settings.s3_bucket_name} can be read and written.")
+
+
+def _redis(settings: Settings) -> Iterator[Finding]:
+    try:
+        url = redis_url(settings)
+        from fluxui.queue.wire import Wire, terms
+
+        terms(settings, "")  # asks for the bucket
+        with closing(Wire(url)) as wire:
+            wire.check()
+            if wire.forgets():
+                yield Finding("note", f"Redis: {FORGETS}")
+    except FluxuiError as error:
+        yield Finding("missing", f"Redis: {error.message} {error.hint}".rstrip(), stops=True)
+    else:
+        yield Finding("ok", "Redis: it answers. Workers paint: python -m fluxui worker")
 
 
 def _disk(folder: Path) -> Finding:

@@ -34,6 +34,7 @@
     │   ├── HistoryLocked          another process writes it
     │   ├── HistoryDamaged         the file is not ours, or not whole
     │   └── HistoryReadOnly        the disk took no more
+    ├── RedisUnavailable      503  it does not answer now, or refuses us
     ├── PipelineError         500
     │   ├── BaseModelUnavailable 503  no weights, no token, no licence click
     │   ├── BaseModelDamaged       names, shapes or fingerprint changed
@@ -263,6 +264,12 @@ class HistoryDamaged(HistoryError):
 class HistoryReadOnly(HistoryError):
     code = "history_read_only"
     default_hint = "Check the disk of the data folder: fluxui goes on once it can be written."
+
+
+class RedisUnavailable(FluxuiError):
+    status = 503
+    code = "redis_unavailable"
+    default_hint = "Check REDIS_URL and that server. What was accepted is kept."
 
 
 class PipelineError(FluxuiError):

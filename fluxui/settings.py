@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     webhook_url: str = ""
     webhook_secret: SecretStr | None = None
 
+    visible_gpus: str = Field("", validation_alias="CUDA_VISIBLE_DEVICES")
+    redis_url: SecretStr | None = Field(None, validation_alias="REDIS_URL")
+
     s3_bucket_name: str = Field("", validation_alias="S3_BUCKET_NAME")
     s3_region: str = Field("", validation_alias="S3_REGION")
     s3_endpoint_url: str = Field("", validation_alias="S3_ENDPOINT_URL")

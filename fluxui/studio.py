@@ -358,6 +358,7 @@ class Studio:
             pictures=self.pictures.page(Query(status=Status.completed), limit=0).images,
             loras=len(self._library.list()),
             queue=queue_facts(self.settings, self._queue, self.seconds_left()),
+            crew=tuple(self._queue.crew()),
             uptime=time.monotonic() - self._started,
             versions=versions(),
         )

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import Any
 
 from fluxui import __version__
-from fluxui.queue import Phase, Queue
+from fluxui.queue import Hand, Phase, Queue
 from fluxui.settings import Settings
 from fluxui.storage import Storage
 from fluxui.storage.spool import SpooledStorage
@@ -43,7 +43,8 @@ class QueueFacts:
 
 @dataclass(frozen=True)
 class System:
-    """`pipeline` is empty until the base model is loaded; `uptime` in seconds."""
+    """`pipeline` is empty until the base model is loaded; `uptime` in seconds. `crew` are the
+    workers elsewhere, where not this process paints."""
 
     base_model: str
     reason: str
@@ -53,6 +54,7 @@ class System:
     pictures: int
     loras: int
     queue: QueueFacts
+    crew: tuple[Hand, ...]
     uptime: float
     versions: dict[str, str]
 

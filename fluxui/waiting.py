@@ -35,14 +35,22 @@ def left_over(base_model: str, history: History) -> list[Ticket]:
 def _left_over(history: History, known: Pace) -> Iterator[Ticket]:
     for generation in history.unfinished():
         if generation.status is Status.running and generation.attempts >= MAX_ATTEMPTS:
-            history.replace(generation.advance(Status.failed, error=_lost()))
+            history.replace(generation.advance(Status.failed, error=lost()))
             continue
         if generation.status is Status.running:
             history.replace(generation.advance(Status.queued))
         yield ticket(generation, known)
 
 
-def _lost() -> Failure:
+def left_elsewhere(base_model: str, history: History) -> tuple[list[Ticket], list[Ticket]]:
+    """Where others paint: what ran, and may do so still, and what waits, in order."""
+    known, unfinished = pace(base_model, history), history.unfinished()
+    ran = [ticket(one, known) for one in unfinished if one.status is Status.running]
+    return ran, [ticket(one, known) for one in unfinished if one.status is Status.queued]
+
+
+def lost() -> Failure:
+    """Why what ran MAX_ATTEMPTS times without an end is not run again."""
     error = WorkerLost("The machine stopped while painting, twice.")
     return Failure(**error.as_dict())
 

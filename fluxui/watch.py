@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from heapq import heapreplace
 
 from fluxui.errors import GenerationNotFound, Restarting
 from fluxui.estimate import Pace, pace
@@ -75,17 +76,20 @@ class Watch:
     def seconds_left(self) -> float | None:
         """Until all is done but what is held back. None if that is not known."""
         going = [one.seconds_left for one in self.queue() if not one.paused]
-        return going[-1] if going else 0.0
+        known = [left for left in going if left is not None]
+        return max(known, default=0.0) if len(known) == len(going) else None
 
     def _queue_now(self, known: Pace) -> list[Moment]:
-        moments, before = [], 0.0
+        """Whoever has its turn goes to the first that is free, of all who paint."""
+        moments, free = [], [0.0] * max(len(self._queue.crew()), 1)
         for generation in self.jobs():
             progress = self._queue.progress(generation.id)
             if progress is None:  # it ended meanwhile
                 continue
             left = _alone(generation, progress, known)
             if left is not None:
-                left = before = before + left
+                left = free[0] + left
+                heapreplace(free, left)
             moments.append(Moment(generation, progress, left))
         return moments
 

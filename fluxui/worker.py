@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib.metadata import version
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
 from fluxui import __version__, images
 from fluxui.errors import (
@@ -31,7 +31,6 @@ from fluxui.errors import (
     StorageFull,
 )
 from fluxui.generation import Failure, Generation, Image, LoraUse, Status
-from fluxui.history import History
 from fluxui.loras.library import Library
 from fluxui.pipeline import Adapter, Delta, Painting, Pipeline, Step
 from fluxui.previews import preview_of
@@ -63,6 +62,16 @@ def _nothing() -> None:
     """The tail of a generation that made no picture."""
 
 
+class Book(Protocol):
+    """What it needs of a history; where others paint, the page's process has it."""
+
+    def get(self, job_id: str) -> Generation:
+        """Raises GenerationNotFound."""
+
+    def replace(self, generation: Generation) -> None:
+        """Raises GenerationNotFound, StorageFull, HistoryReadOnly."""
+
+
 @dataclass(frozen=True)
 class Worker:
     """The organs that a generation passes through."""
@@ -70,7 +79,7 @@ class Worker:
     pipeline: Pipeline
     library: Library
     storage: Storage
-    history: History
+    history: Book
     # Told of every generation that ended here, after its record is kept.
     tell: Callable[[Generation], None]
     output_format: OutputFormat = "png"

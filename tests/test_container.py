@@ -8,14 +8,20 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from fluxui.cli import _parser
+from fluxui.errors import RedisUnavailable
+from fluxui.queue.wire import Wire
 from fluxui.settings import variables
 from fluxui.storage.s3 import S3Storage
 from tests.storage.servers import S3Server, free_ports, running, wait_for_bucket, weed
@@ -28,6 +34,13 @@ KEYS = {"AWS_ACCESS_KEY_ID": "fluxui", "AWS_SECRET_ACCESS_KEY": "a-long-secret"}
 @pytest.fixture(scope="module")
 def services() -> dict[str, Any]:
     loaded = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+    services: dict[str, Any] = loaded["services"]
+    return services
+
+
+@pytest.fixture(scope="module")
+def more_services() -> dict[str, Any]:
+    loaded = yaml.safe_load((ROOT / "compose.workers.yaml").read_text(encoding="utf-8"))
     services: dict[str, Any] = loaded["services"]
     return services
 
@@ -61,9 +74,43 @@ def test_compose_sets_what_settings_read(services: dict[str, Any]) -> None:
         assert all(port.startswith("127.0.0.1:") for port in service["ports"])
 
 
-def test_no_secret_stands_in_it(services: dict[str, Any]) -> None:
-    for service in services.values():
-        for name, value in service["environment"].items():
+def test_workers_have_what_the_page_has(
+    services: dict[str, Any], more_services: dict[str, Any]
+) -> None:
+    page = services["page"]["environment"] | more_services["page"]["environment"]
+    workers = more_services["workers"]
+    assert workers["environment"].items() <= page.items()
+    assert {"REDIS_URL", "S3_BUCKET_NAME", "AWS_SECRET_ACCESS_KEY"} <= set(workers["environment"])
+    assert set(workers["environment"]) <= set(variables().values())
+    given = _parser().parse_args(workers["command"][3:])
+    assert (given.command, given.gpus) == ("worker", "all")
+    # Redis has no password: nobody outside may come to it.
+    assert not any("ports" in service for service in more_services.values())
+
+
+def test_redis_keeps_what_it_was_told(more_services: dict[str, Any], tmp_path: Path) -> None:
+    """The same command, on a port that is free."""
+    told = shlex.split(more_services["redis"]["command"])
+    (port,) = free_ports(1)
+    if shutil.which(told[0]) is None:
+        pytest.skip("redis-server is not installed")
+    more = ["--port", str(port), "--dir", str(tmp_path)]
+    with running([*told, *more], dict(os.environ), tmp_path):
+        wire = Wire(f"redis://127.0.0.1:{port}/0")
+        until = time.monotonic() + 20
+        while True:
+            with suppress(RedisUnavailable):
+                wire.check()
+                break
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        assert not wire.forgets()
+        wire.close()
+
+
+def test_no_secret_stands_in_it(services: dict[str, Any], more_services: dict[str, Any]) -> None:
+    for service in [*services.values(), *more_services.values()]:
+        for name, value in service.get("environment", {}).items():
             if re.search("KEY|SECRET|TOKEN|AUTH", name):
                 assert value is None or value.startswith("${"), name
 

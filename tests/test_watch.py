@@ -9,7 +9,7 @@ import pytest
 
 from fluxui.errors import Restarting
 from fluxui.generation import Generation, Status
-from fluxui.queue import Phase
+from fluxui.queue import Hand, Phase
 from fluxui.request import GenerationForm
 from fluxui.settings import Settings
 from fluxui.studio import Studio
@@ -53,6 +53,16 @@ def test_each_waits_for_those_before_it(held: Studio) -> None:
     assert held.seconds_left() == pytest.approx(5 * ONCE)
     assert held.moment(last.id).seconds_left == pytest.approx(5 * ONCE)
     assert held.system().queue.seconds_left == pytest.approx(5 * ONCE)
+
+
+def test_two_workers_need_half_the_time(held: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    crew = [Hand("one", "gpu", 1), Hand("two", "gpu", 0)]
+    monkeypatch.setattr(held._queue, "crew", lambda: crew)
+    for images in (3, 1, 1):
+        submit(held, num_images=images)
+    seconds = [one.seconds_left for one in held.queue()]
+    assert seconds == pytest.approx([ONCE, 3 * ONCE, 2 * ONCE, 3 * ONCE])
+    assert held.seconds_left() == pytest.approx(3 * ONCE)
 
 
 def test_what_is_held_back_has_no_end_and_delays_nobody(held: Studio) -> None:

@@ -358,6 +358,7 @@ class Health(Answer):
     reason: str
     loaded: bool
     queue: QueueAnswer
+    workers: int = Field(description="Those elsewhere that paint; 0 where this process does")
     storage: str = Field(description="folder or bucket")
     storage_waiting: int = Field(description="Pictures that have not reached the bucket yet")
     uptime: float
@@ -369,8 +370,9 @@ class Health(Answer):
             version=system.versions["fluxui"],
             base_model=system.base_model,
             reason=system.reason,
-            loaded=bool(system.pipeline),
+            loaded=bool(system.pipeline or system.crew),
             queue=QueueAnswer.model_validate(queue),
+            workers=len(system.crew),
             storage=system.storage.kind,
             storage_waiting=system.storage.waiting,
             uptime=round(system.uptime, 1),

@@ -108,15 +108,27 @@ def _torch_has_cuda() -> bool:
     return found != "" and "+cpu" not in found
 
 
-def _cuda_device() -> Device | None:
-    """Device 0 of the driver, which honours CUDA_VISIBLE_DEVICES; None without one."""
+def count_gpus() -> int:
+    """The CUDA devices of this machine that the driver shows."""
+    driver, count = _driver(), ctypes.c_int()
+    if driver is None or driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return 0
+    return count.value
+
+
+def _driver() -> ctypes.CDLL | None:
     try:
-        driver = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+        return ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
     except OSError:
         return None
-    count, handle, memory = ctypes.c_int(), ctypes.c_int(), ctypes.c_size_t()
-    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
+
+
+def _cuda_device() -> Device | None:
+    """Device 0 of the driver, which honours CUDA_VISIBLE_DEVICES; None without one."""
+    driver = _driver()
+    if driver is None or not count_gpus():
         return None
+    handle, memory = ctypes.c_int(), ctypes.c_size_t()
     name = ctypes.create_string_buffer(128)
     driver.cuDeviceGet(ctypes.byref(handle), 0)
     driver.cuDeviceGetName(name, len(name), handle)

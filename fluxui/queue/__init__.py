@@ -49,6 +49,18 @@ class Progress:
         return min(done / (self.images * self.steps), 1.0)
 
 
+@dataclass(frozen=True)
+class Hand:
+    """One worker elsewhere that lives: its name, what it paints on, how many it is at."""
+
+    name: str
+    device: str
+    jobs: int
+
+
+NOBODY = "No worker is there. Start one: python -m fluxui worker"
+
+
 class Closing(BaseException):
     """This process ends: what it runs is to run again in the next one. No error, so nothing
     that catches errors may keep it."""
@@ -106,6 +118,9 @@ class Queue(Protocol):
 
     def paused(self, visitor: str) -> bool:
         """Whether this visitor holds back."""
+
+    def crew(self) -> list[Hand]:
+        """The workers elsewhere that paint for it; none where this process paints."""
 
     def close(self) -> None:
         """Let the running one end if it does so soon, and stop."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from contextvars import Context, copy_context
 
 from fluxui.errors import LimitReached, QueueFull
-from fluxui.queue import Cancelling, Closing, Progress, Run
+from fluxui.queue import Cancelling, Closing, Hand, Progress, Run
 from fluxui.queue.order import Ticket
 from fluxui.queue.running import reporter, stopper
 
@@ -78,6 +78,9 @@ class LentQueue:
 
     def paused(self, visitor: str) -> bool:
         return False
+
+    def crew(self) -> list[Hand]:
+        return []
 
     def close(self) -> None:
         with self._lock:

@@ -86,12 +86,13 @@ class Order:
         if len(lane.tickets) == 1 and not lane.paused:
             self._turns.append(ticket.visitor)
 
-    def remove(self, job_id: str) -> None:
+    def remove(self, job_id: str) -> Ticket:
         """Those behind it in the own lane move up. Raises KeyError."""
-        visitor = self._visitors[job_id]
-        self._lanes[visitor].tickets.remove(self._ticket(job_id))
+        ticket = self._ticket(job_id)
+        self._lanes[ticket.visitor].tickets.remove(ticket)
         self._forget(job_id)
-        self._tidy(visitor)
+        self._tidy(ticket.visitor)
+        return ticket
 
     def move_up(self, job_id: str) -> None:
         """To the front of the own lane; nobody else's turn changes. Raises KeyError."""

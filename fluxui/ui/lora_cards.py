@@ -177,8 +177,6 @@ def fit_report(lora: Lora, base_name: str) -> str:
             ("SHA-256", f'<code title="{esc(lora.sha256)}">{esc(lora.sha256[:16])}…</code>')
         )
     rows += [(name.capitalize(), esc(value)) for name, value in lora.training.items()]
-    if lora.notes:
-        rows.append(("Notes", esc(lora.notes)))
     return (
         f'<div class="fx-card-panel"><h3 class="fx-h">Fit report</h3><p class="fx-row">'
         f"{html.dot(tone)}<b>{esc(fit.verdict)}</b></p>{html.facts(rows)}</div>"

@@ -105,10 +105,13 @@ class Loras:
             buttons=[],
             elem_id="l-weight",
         )
+        self.notes = gr.Textbox(
+            label="Notes", interactive=True, lines=2, max_length=5000, elem_id="l-notes"
+        )
 
     @property
     def outputs(self) -> list[Any]:
-        fields = [self.name, self.trigger, self.weight]
+        fields = [self.name, self.trigger, self.weight, self.notes]
         return [
             self.list,
             self.detail,
@@ -149,10 +152,13 @@ class Loras:
         for part in (self.notice, self.bar, self.cards, self.nav, self.made, strip.html):
             self.then_watch(part.act(self.act, self.desk, everything, **QUIET))
         self.then_watch(self.strip.wire(self.desk))
-        fields = [self.desk, self.name, self.trigger, self.weight]
+        fields = [self.desk, self.name, self.trigger, self.weight, self.notes]
         saved = [self.nav, strip.html, self.generate.frame.toast]
         gr.on(
-            [self.name.submit, self.name.blur, self.trigger.submit, self.trigger.blur],
+            [
+                *(self.name.submit, self.name.blur, self.trigger.submit, self.trigger.blur),
+                self.notes.blur,
+            ],
             self.save,
             fields,
             saved,
@@ -298,17 +304,20 @@ class Loras:
         self.studio.collection.restore(data["id"])
         return self._show(desk)
 
-    def save(self, desk: Desk, name: str, words: str, weight: float) -> Changes:
+    def save(self, desk: Desk, name: str, words: str, weight: float, notes: str) -> Changes:
         """Keep what was typed, if it is something new."""
         lora = self._listed(desk.lora)
         trigger = tuple(word.strip() for word in words.split(",") if word.strip())
-        said = (name.strip() or lora.name, trigger, float(weight))
-        if said == (lora.name, lora.trigger_words, lora.default_weight):
+        said: dict[str, Any] = {
+            "name": name.strip() or lora.name,
+            "trigger_words": trigger,
+            "default_weight": float(weight),
+            "notes": notes.strip(),
+        }
+        if all(getattr(lora, field) == value for field, value in said.items()):
             return {self.nav: self._nav(lora)}
         try:
-            lora = self.studio.collection.update(
-                lora.model_id, name=said[0], trigger_words=trigger, default_weight=said[2]
-            )
+            lora = self.studio.collection.update(lora.model_id, **said)
         except FluxuiError as error:
             return {self.nav: self._nav(lora) + html.error_notice(error)}
         shown = {self.nav: self._nav(lora)} | self.strip.sheet.show(desk)
@@ -374,6 +383,7 @@ class Loras:
             self.made: self._made(lora),
             self.name: lora.name,
             self.trigger: ", ".join(lora.trigger_words),
+            self.notes: lora.notes,
             self.weight: lora.default_weight,
             **self.strip.open(desk, lora),
         }

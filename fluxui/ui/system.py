@@ -14,7 +14,7 @@ import gradio as gr
 
 from fluxui.errors import FluxuiError
 from fluxui.history import Kept, Meter
-from fluxui.queue import Progress
+from fluxui.queue import NOBODY, Hand, Progress
 from fluxui.rebuild import Rebuilding
 from fluxui.studio import Studio
 from fluxui.system import QueueFacts, StorageFacts
@@ -41,7 +41,9 @@ DEVICE = {
     "loras_in_memory": "LoRAs at hand",
 }
 IDLE = Rebuilding()
+SHOWN = 16  # workers by name
 METERED = 4  # months, LoRAs and visitors that the meter names
+FIRST = "with the first picture"
 HOW_TO_FLUX = "FLUXUI_BASE_MODEL=flux1-dev python app.py"
 
 
@@ -50,6 +52,7 @@ class System:
 
     def __init__(self, studio: Studio, frame: Frame) -> None:
         self.studio, self.frame = studio, frame
+        self._remote = studio.settings.redis_url is not None
         self.timer = gr.Timer(REFRESH_SECONDS, active=False)
         with gr.Row(elem_id="system", equal_height=False):
             self.model = self._html("s-model")
@@ -77,7 +80,7 @@ class System:
         base = self.studio.base_model
         return {
             self.model: model_card(facts, built_in=bool(base.paints)),
-            self.device: device_card(facts),
+            self.device: crew_card(facts.crew) if self._remote else device_card(facts),
             self.storage: self._storage(facts),
             self.queue: self._queue(),
             self.versions: versions_card(facts),
@@ -125,6 +128,8 @@ def head(studio: Studio) -> str:
     """The name and the pills over the tab bar, as this visitor sees them."""
     facts = studio.system()
     device = facts.pipeline.get("device")
+    if studio.settings.redis_url:
+        device = html.counted(len(facts.crew), "worker")
     model = f"{facts.base_model} · {device}" if device else facts.base_model
     queue = queue_pill(facts.queue)
     if studio.paused():
@@ -185,7 +190,7 @@ def model_card(facts: Facts, built_in: bool) -> str:
         ("Runs", f"<b>{esc(facts.base_model)}</b>"),
         ("Why", esc(facts.reason)),
         ("Licence", esc(facts.licence)),
-        ("Loaded", esc(loaded) if pipeline else "with the first picture"),
+        ("Loaded", esc(loaded) if pipeline else "by the workers" if facts.crew else FIRST),
     ]
     more = ""
     if built_in:
@@ -194,7 +199,7 @@ def model_card(facts: Facts, built_in: bool) -> str:
             f"<p><code>{HOW_TO_FLUX}</code></p>"
             '<p class="fx-sub"><code>python -m fluxui doctor</code> says what is missing.</p>'
         )
-    return _card("Base model", html.facts(rows) + more, "ok" if pipeline else "idle")
+    return _card("Base model", html.facts(rows) + more, "ok" if pipeline or facts.crew else "idle")
 
 
 def device_card(facts: Facts) -> str:
@@ -205,6 +210,17 @@ def device_card(facts: Facts) -> str:
     if "memory_used" in told:
         rows.insert(1, ("Memory", _memory(told["memory_used"], told.get("memory_total"))))
     return _card("Device", html.facts(rows), "ok")
+
+
+def crew_card(crew: Sequence[Hand]) -> str:
+    """In place of the device, where others paint."""
+    if not crew:
+        return _card("Workers", f'<p class="fx-sub">{esc(NOBODY)}</p>', "warn")
+    rows = [
+        (one.name, esc(f"{one.device}, {'paints' if one.jobs else 'free'}")) for one in crew[:SHOWN]
+    ]
+    more = html.facts([("and", f"{len(crew) - SHOWN} more")]) if crew[SHOWN:] else ""
+    return _card("Workers", html.facts(rows) + more, "ok", extra=html.tag(str(len(crew))))
 
 
 def _memory(used: int, total: int | None) -> str:

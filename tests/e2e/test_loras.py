@@ -27,6 +27,10 @@ def test_import_edit_use_and_delete(open_page: OpenPage, app: App, lora_path: Pa
     page.get_by_label("Trigger words").blur()
     expect(page.locator("#toast")).to_contain_text("Saved")
     assert app.studio.collection.get("ink-line").trigger_words == ("ink", "thin lines")
+    page.get_by_label("Notes").fill("Twenty pages of a sketchbook.")
+    with page.expect_response("**/gradio_api/run/**"):
+        page.get_by_label("Notes").blur()
+    assert app.studio.collection.get("ink-line").notes == "Twenty pages of a sketchbook."
 
     act(page, "#l-nav", "with")
     expect(page.locator("#lora-1-head")).to_contain_text("adds “ink, thin lines”")
