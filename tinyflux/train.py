@@ -24,10 +24,10 @@ from tinyflux.reading import Reading
 from tinyflux.styles import LESSONS
 
 VAE = Plan(steps=4_000, rate=2e-3)
-READING = Plan(steps=1_000, rate=1e-3)
+READING = Plan(steps=400, rate=1e-3)
 TRANSFORMER = Plan(steps=5_000, rate=2e-3, cooldown=0.4, muon=True)
 GUIDANCE = Plan(steps=400, rate=2e-4, warmup=50, cooldown=0.5)
-LORA = Plan(steps=250, rate=1.5e-3, warmup=20, average=0.995, weight_decay=0.0)
+LORA = Plan(steps=400, rate=1.5e-3, warmup=20, average=0.995, weight_decay=0.0)
 JUDGE = Plan(steps=4_000, rate=2e-3)
 SCENES = 4_000
 LORA_SCENES = 128
