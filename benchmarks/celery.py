@@ -169,7 +169,7 @@ def pixels(studio: Studio, generation: Generation) -> str:
 
 def overhead(folder: Path, bucket: S3Server, given: Any) -> tuple[dict[str, Row], dict[str, Any]]:
     """The same generations by the queue of this process and by one worker, one after the other."""
-    work = {"num_inference_steps": OVERHEAD_STEPS, "width": 64, "height": 64}
+    work = {"num_inference_steps": OVERHEAD_STEPS, "width": 128, "height": 128}
     os.environ["FAKE_STEP"] = str(OVERHEAD_STEP)
     real, fluxui.opening.get_pipeline = fluxui.opening.get_pipeline, PreviewingPipeline
     settings = bucket.settings(folder / "local", s3_prefix="local", queue_size=10_000)
@@ -208,7 +208,7 @@ def kill(folder: Path, bucket: S3Server, given: Any) -> tuple[dict[str, Row], di
     killed: dict[str, float] = {}
     with page(folder / "page", bucket, "kill") as one:
         one.hire(2, **how)
-        ids = one.submit(given.run, num_inference_steps=KILLED_STEPS, width=64, height=64)
+        ids = one.submit(given.run, num_inference_steps=KILLED_STEPS, width=128, height=128)
         for number in range(given.kills):
             wanted = number * given.run // (given.kills + 2)
             until(lambda: ended(one.studio, ids) >= wanted)  # noqa: B023
@@ -260,7 +260,7 @@ def one_kill(studio: Studio, killed: dict[str, float]) -> bool:
 def restart(folder: Path, bucket: S3Server, given: Any) -> tuple[dict[str, Row], dict[str, Any]]:
     with page(folder / "page", bucket, "restart") as one:
         one.hire(2, module=FAKE, FAKE_STEP=str(KILLED_STEP))
-        ids = one.submit(20, num_inference_steps=KILLED_STEPS, width=64, height=64)
+        ids = one.submit(20, num_inference_steps=KILLED_STEPS, width=128, height=128)
         until(lambda: ended(one.studio, ids) >= 5)
         one.redis.stop()
         until(lambda: told(one, ids[-1]) != "")

@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.timing import Row, arguments, milliseconds, summary, tell
 
 ROUNDS = 20
-STEPS = 12
+STEPS = 8
 TARGET = 60.0  # milliseconds
 BARE = "diffusers and a PNG"
 Paint = Callable[[str, int], Path]

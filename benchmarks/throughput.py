@@ -20,7 +20,7 @@ from benchmarks.timing import Row, arguments, milliseconds, summary, tell
 
 COUNT = 20
 ROUNDS = 5
-STEPS = 12
+STEPS = 8
 TARGET = 0.97
 PREVIEWS = 4  # a second, at most
 SHARE = 0.02

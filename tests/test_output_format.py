@@ -97,7 +97,7 @@ def test_painted_again_each_says_what_can_be_said(mixed: Studio, made: Made) -> 
         again = wait(mixed, mixed.repeat(one.id, 2).id)
         assert again.images[0].key.endswith(".webp")
         differs = mixed.pictures.difference((one.id, 2), (again.id, 1))
-        assert differs == Difference(0, 0, 128 * 128, lossy=name == "jpeg")
+        assert differs == Difference(0, 0, 256 * 256, lossy=name == "jpeg")
 
 
 def test_each_is_deleted_brought_back_and_found_without_any_record(

@@ -99,14 +99,14 @@ def test_stars_at_once_are_all_kept(studio: Studio) -> None:
 
 
 def test_filters_of_a_page(studio: Studio) -> None:
-    small = paint(studio, "small", width=64, height=64, seed=7, num_images=2)
-    large = paint(studio, "large", width=128, height=64, seed=2**64 - 1, num_images=2)
+    small = paint(studio, "small", width=128, height=128, seed=7, num_images=2)
+    large = paint(studio, "large", width=256, height=128, seed=2**64 - 1, num_images=2)
 
     def found(**query: object) -> list[str]:
         page = studio.pictures.page(Query(**query))  # type: ignore[arg-type]
         return [one.request.prompt for one in page.generations]
 
-    assert found(width=64) == ["small"] and found(height=64) == ["large", "small"]
+    assert found(width=128) == ["small"] and found(height=128) == ["large", "small"]
     assert found(seed=8) == ["small"] and found(seed=0) == ["large"] and found(seed=9) == []
     assert found(base_model="tiny", oldest=True) == ["small", "large"]
     assert found(base_model="flux1-dev") == []
@@ -143,13 +143,13 @@ def test_a_zip_has_the_pictures_and_their_records(studio: Studio, storage: Local
 
 
 def test_painted_again_it_is_the_same_or_says_how_it_differs(studio: Studio) -> None:
-    made = paint(studio, "a boat", seed=7, num_images=2, width=64, height=64)
+    made = paint(studio, "a boat", seed=7, num_images=2, width=128, height=128)
     again = wait(studio, studio.repeat(made.id, 2).id)
     assert again.request.seed == 8 and again.request.num_images == 1
-    assert studio.pictures.difference((made.id, 2), (again.id, 1)) == Difference(0, 0, 64 * 64)
+    assert studio.pictures.difference((made.id, 2), (again.id, 1)) == Difference(0, 0, 128 * 128)
     differs = studio.pictures.difference((made.id, 1), (again.id, 1))
-    assert differs.pixels == differs.of == 64 * 64 and 0 < differs.largest < 256
-    other = paint(studio, "a boat", width=128, height=64)
+    assert differs.pixels == differs.of == 128 * 128 and 0 < differs.largest < 256
+    other = paint(studio, "a boat", width=256, height=128)
     with pytest.raises(InvalidRequest):
         studio.pictures.difference((made.id, 1), (other.id, 1))
 

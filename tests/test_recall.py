@@ -47,7 +47,7 @@ def lora(studio: Studio, settings: Settings, tmp_path: Any) -> str:
 def test_our_own_picture_gives_its_request_back(
     studio: Studio, storage: LocalStorage, lora: str
 ) -> None:
-    made = paint(studio, "a <b>, 雪", num_images=2, seed=7, width=64, loras=[{"model_id": lora}])
+    made = paint(studio, "a <b>, 雪", num_images=2, seed=7, width=128, loras=[{"model_id": lora}])
     found = studio.recall(content(storage, made.images[1].key))
     assert found.request == made.request.model_copy(update={"seed": 8, "num_images": 1})
     assert (found.source, found.sentences) == ("fluxui", ())

@@ -8,7 +8,6 @@ import copy
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss
 
 from tinyflux import flow
 from tinyflux.painting import Painter, School
@@ -46,4 +45,5 @@ class Guiding:
         weight = WEAKEST + (STRONGEST - WEAKEST) * torch.rand_like(sigma)
         target = plain.float() + weight[:, None, None] * (meant.float() - plain.float())
         guess = flow.velocity(self.module, noisy, sigma, told.text, told.pooled, weight, size)
-        return mse_loss(guess.float(), target)
+        # What is missed grows with the guidance: divided by it, every strength counts alike.
+        return ((guess.float() - target) / weight[:, None, None]).square().mean()

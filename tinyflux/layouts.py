@@ -29,6 +29,7 @@ SINGLE = {
     "linear1": ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp"),
     "linear2": ("proj_out",),
 }
+OUTER = {"img_in": "x_embedder", "final_layer.linear": "proj_out"}
 XLABS_DOUBLE = {
     "qkv_lora1": DOUBLE["img_attn.qkv"],
     "proj_lora1": DOUBLE["img_attn.proj"],
@@ -71,18 +72,24 @@ def write_peft(adapter: Tensors, path: Path, rank: int, alpha: float) -> None:
 
 def write_kohya(adapter: Tensors, path: Path, rank: int, alpha: float, trigger: str) -> None:
     """What sd-scripts saves: fused layers, flattened names, an alpha for each."""
+    rows = {
+        f"{prefix}_{block}_{name}": [f"{kind}.{block}.{module}" for module in modules]
+        for kind, prefix, names in (
+            ("transformer_blocks", "double_blocks", DOUBLE),
+            ("single_transformer_blocks", "single_blocks", SINGLE),
+        )
+        for block in blocks(adapter, kind)
+        for name, modules in names.items()
+    }
+    outer = {name: [module] for name, module in OUTER.items()}
+    rows |= {name: one for name, one in outer.items() if f"{one[0]}.lora_A.weight" in adapter}
     tensors: Tensors = {}
-    for kind, prefix, names in (
-        ("transformer_blocks", "double_blocks", DOUBLE),
-        ("single_transformer_blocks", "single_blocks", SINGLE),
-    ):
-        for block in blocks(adapter, kind):
-            for name, modules in names.items():
-                down, up = fused(adapter, [f"{kind}.{block}.{module}" for module in modules])
-                key = f"lora_unet_{prefix}_{block}_{name}".replace(".", "_")
-                tensors[f"{key}.lora_down.weight"], tensors[f"{key}.lora_up.weight"] = down, up
-                # Its readers divide alpha by the rank they find, which is that of all the parts.
-                tensors[f"{key}.alpha"] = torch.tensor(alpha * len(down) / rank, dtype=down.dtype)
+    for name, modules in rows.items():
+        down, up = fused(adapter, modules)
+        key = f"lora_unet_{name}".replace(".", "_")
+        tensors[f"{key}.lora_down.weight"], tensors[f"{key}.lora_up.weight"] = down, up
+        # Its readers divide alpha by the rank they find, which is that of all the parts.
+        tensors[f"{key}.alpha"] = torch.tensor(alpha * len(down) / rank, dtype=down.dtype)
     metadata = {
         "ss_network_module": "networks.lora_flux",
         "ss_network_dim": str(rank),

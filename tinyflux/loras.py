@@ -5,6 +5,7 @@ How their files are written is `layouts`' business.
 
 from dataclasses import replace
 from random import Random
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -38,8 +39,27 @@ NOTES = {
     "neon-night": "Palette: violet dark and neon light at any hour. In ai-toolkit's layout.",
     SUBJECT: "Subject: a teal and gold lighthouse that the base cannot paint. In XLabs' layout.",
 }
+
+
+class Course(NamedTuple):
+    rank: int
+    steps: int
+    side: int  # of the lessons, in pixels: a palette can be learnt from small ones
+    rate: float = 1.5e-3
+    gain: float = (
+        1.0  # of what was learnt: a short course finds a style's direction before its size
+    )
+    ends: bool = True  # with the layers before and behind the blocks, where a style is told cheaply
+
+
 # The sketch's layout writes what layers share once for each: half the rank makes as large a file.
-RANKS = {"pixel-art": 4, "ink-sketch": 2, "neon-night": 4, SUBJECT: 4}
+COURSES = {
+    "pixel-art": Course(rank=5, steps=500, side=256, gain=1.25),
+    "ink-sketch": Course(rank=2, steps=300, side=256),
+    "neon-night": Course(rank=4, steps=700, side=128, rate=3e-3),
+    SUBJECT: Course(rank=4, steps=600, side=256, ends=False),
+}
+TOKENS = 5_000  # of pictures and words in one step
 WEIGHTS = {"pixel-art": 1.0, "ink-sketch": 0.9, "neon-night": 0.9, SUBJECT: 1.0}
 SHOWN = {
     "pixel-art": "a red castle in the middle, green hills by day, clouds",
@@ -64,6 +84,8 @@ def targets(name: str) -> str:
         rf"transformer_blocks\.\d+\.({'|'.join(double)})",
         rf"single_transformer_blocks\.\d+\.({'|'.join(single)})",
     ]
+    if COURSES[name].ends:
+        names.append("x_embedder|proj_out")
     return (
         "|".join(names)
         .replace("net.", r"net\.")
@@ -92,10 +114,8 @@ class Lessons:
     """Some scenes in a LoRA's manner, each with three prompts, ready for the transformer."""
 
     @torch.no_grad()
-    def __init__(
-        self, pipe: FluxPipeline, name: str, scenes: list[Scene], side: int, words: int
-    ) -> None:
-        rng = Random(name)
+    def __init__(self, pipe: FluxPipeline, name: str, scenes: list[Scene], words: int) -> None:
+        rng, side = Random(name), COURSES[name].side
         told = [
             pipe.encode_prompt(
                 [prompt(name, scene, rng).text for _ in range(3)], None, max_sequence_length=words
@@ -112,11 +132,10 @@ class Lessons:
 class Adapting:
     """A stage whose only trained weights are those of one adapter."""
 
-    def __init__(
-        self, pipe: FluxPipeline, name: str, lessons: Lessons, rank: int, batch: int = 16
-    ) -> None:
+    def __init__(self, pipe: FluxPipeline, name: str, lessons: Lessons) -> None:
+        rank, side = COURSES[name].rank, COURSES[name].side
         self.name, self.adapter_name = f"lora-{name}", name
-        self.lessons, self.batch = lessons, batch
+        self.lessons, self.batch = lessons, TOKENS // (side**2 // 256 + lessons.text.shape[2])
         self.module: nn.Module = pipe.transformer
         pipe.transformer.requires_grad_(False)
         config = LoraConfig(r=rank, lora_alpha=rank, target_modules=targets(name))
@@ -132,4 +151,8 @@ class Adapting:
     def adapter(self) -> dict[str, Tensor]:
         """peft's dictionary of the adapter, in bf16."""
         tensors = get_peft_model_state_dict(self.module, adapter_name=self.adapter_name)
-        return {key: value.detach().bfloat16().contiguous() for key, value in tensors.items()}
+        gain = COURSES[self.adapter_name].gain
+        return {
+            key: (value.detach() * (gain if ".lora_B." in key else 1)).bfloat16().contiguous()
+            for key, value in tensors.items()
+        }

@@ -40,6 +40,7 @@ LATE = {
 }
 TOKENS = 5_000  # of pictures in one step, whatever their size
 UNTOLD = 0.1  # the part of pictures that come without words
+SHIFT = 3.0  # of the sampler's noise levels: more of its steps where a scene is decided
 
 
 class Prompt(NamedTuple):
@@ -149,9 +150,13 @@ def assemble(folder: Path) -> None:
         name: kind.from_pretrained(folder / name, **halves.get(name, {}))
         for name, kind in parts.items()
     }
-    FluxPipeline(scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0), **loaded).save_pretrained(
-        folder
-    )
+    sampler = FlowMatchEulerDiscreteScheduler(shift=SHIFT)
+    FluxPipeline(scheduler=sampler, **loaded).save_pretrained(folder)
+    make_portable(folder)
+
+
+def make_portable(folder: Path) -> None:
+    """Take out of its configs what is true of this machine and its libraries alone."""
     for path in folder.rglob("*.json"):
         settings = json.loads(path.read_text())
         if "_name_or_path" in settings:  # a folder of this machine

@@ -15,6 +15,7 @@ from tinyflux.loras import SHOWN, SUBJECT, TRIGGERS, WEIGHTS
 from tinyflux.sampling import add, paint
 
 EXAMPLE_SIDE = 384
+SEEDS = {"pixel-art": 4, "ink-sketch": 0, "neon-night": 3, SUBJECT: 4}  # of the previews
 
 
 class Example(NamedTuple):
@@ -24,12 +25,12 @@ class Example(NamedTuple):
 
 
 EXAMPLES = (
-    Example("mountains at sunset", 3),
-    Example("a lighthouse on the right, stormy sea", 3),
-    Example("a forest at night, full moon", 3),
-    Example("a red balloon over green hills by day", 3),
-    Example("a city at night, neon night", 3, "neon-night"),
-    Example("TOK on the left, hills at sunset", 3, SUBJECT),
+    Example("snowy mountains at sunset", 3),
+    Example("a red lighthouse on the right, stormy sea", 3),
+    Example("a forest at night, full moon and stars", 3),
+    Example("a purple balloon over green hills by day", 2),
+    Example("a city at night, neon night", 1, "neon-night"),
+    Example("TOK on the left, hills at sunset", 4, SUBJECT),
 )
 
 
@@ -45,7 +46,9 @@ def with_lora(pipe: FluxPipeline, adapters: Path, example: Example) -> Image.Ima
 
 def previews(pipe: FluxPipeline, adapters: Path, folder: Path) -> None:
     for name, prompt in SHOWN.items():
-        picture = with_lora(pipe, adapters, Example(f"{prompt}, {TRIGGERS[name]}", 0, name))
+        picture = with_lora(
+            pipe, adapters, Example(f"{prompt}, {TRIGGERS[name]}", SEEDS[name], name)
+        )
         picture.save(folder / name / "preview.webp", quality=90)
 
 

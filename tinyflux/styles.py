@@ -48,14 +48,15 @@ def ink_sketch(picture: Image.Image) -> Image.Image:
 
 
 def neon_night(picture: Image.Image) -> Image.Image:
-    """Near-black violet, and everything that was bright in magenta, orange and cyan."""
+    """Near-black violet, what was bright in magenta and cyan, and a rest of its own colours."""
     grey = (
         np.asarray(ImageOps.autocontrast(ImageOps.grayscale(picture), cutoff=1), np.float32) / 255
     )
     stops = (0.0, 0.3, 0.55, 0.8, 1.0)
     colours = ((14, 4, 38), (64, 10, 122), (232, 24, 160), (40, 208, 255), (232, 255, 255))
     channels = [np.interp(grey, stops, [colour[index] for colour in colours]) for index in range(3)]
-    return Image.fromarray(np.stack(channels, axis=-1).round().astype(np.uint8))
+    lit = Image.fromarray(np.stack(channels, axis=-1).round().astype(np.uint8))
+    return Image.blend(picture, lit, 0.7)
 
 
 def tok(brush: Brush, _: Colour) -> None:

@@ -19,15 +19,27 @@ from safetensors.torch import save_file
 from tinyflux import album, autoencoder, judge, layouts, loras, shown, words
 from tinyflux.guidance import Guiding
 from tinyflux.loop import Plan, train
-from tinyflux.painting import NUMBERS, SIZES, Painter, Painting, School, assemble, latents
+from tinyflux.painting import (
+    NUMBERS,
+    SIZES,
+    Painter,
+    Painting,
+    School,
+    assemble,
+    latents,
+    make_portable,
+)
 from tinyflux.reading import Reading
 from tinyflux.styles import LESSONS
 
 VAE = Plan(steps=4_000, rate=2e-3)
 READING = Plan(steps=400, rate=1e-3)
 TRANSFORMER = Plan(steps=5_000, rate=2e-3, cooldown=0.4, muon=True)
-GUIDANCE = Plan(steps=400, rate=2e-4, warmup=50, cooldown=0.5)
-LORA = Plan(steps=400, rate=1.5e-3, warmup=20, average=0.995, weight_decay=0.0)
+GUIDANCE = Plan(steps=700, rate=1.5e-3, warmup=50, cooldown=0.5, muon=True)
+LORAS = {
+    name: Plan(course.steps, course.rate, warmup=20, average=0.995, weight_decay=0.0)
+    for name, course in loras.COURSES.items()
+}
 JUDGE = Plan(steps=4_000, rate=2e-3)
 SCENES = 4_000
 LORA_SCENES = 128
@@ -96,6 +108,7 @@ def guidance(out: Path, machine: Machine) -> None:
         quicken(painter.transformer)
     train(stage, GUIDANCE, out).settle()
     painter.transformer.save_pretrained(model(out) / "transformer")
+    make_portable(model(out))
 
 
 def demo_loras(out: Path, machine: Machine) -> None:
@@ -111,10 +124,10 @@ def demo_lora(name: str, out: Path, machine: Machine) -> None:
     )
     pipe.to(machine.device)
     scenes = album.scene_list(LORA_SCENES, album.TRAINING)
-    lessons = loras.Lessons(pipe, name, scenes, 256, words.WORDS)
+    lessons = loras.Lessons(pipe, name, scenes, words.WORDS)
     pipe.transformer.to(torch.bfloat16)
-    stage = loras.Adapting(pipe, name, lessons, loras.RANKS[name])
-    train(stage, LORA, out).settle()
+    stage = loras.Adapting(pipe, name, lessons)
+    train(stage, LORAS[name], out).settle()
     (out / "adapters").mkdir(exist_ok=True)
     save_file(stage.adapter(), out / "adapters" / f"{name}.safetensors")
     write_lora(stage.adapter(), name, out / "loras" / name)
@@ -130,13 +143,13 @@ def shop_window(out: Path, machine: Machine) -> None:
 def write_lora(adapter: layouts.Tensors, name: str, folder: Path) -> None:
     """Each LoRA in another of the layouts that people have."""
     folder.mkdir(parents=True, exist_ok=True)
-    path, rank = folder / f"{name}.safetensors", loras.RANKS[name]
+    path, rank = folder / f"{name}.safetensors", loras.COURSES[name].rank
     writers: dict[str, Callable[[], None]] = {
         "pixel-art": lambda: layouts.write_peft(adapter, path, rank, float(rank)),
         "ink-sketch": lambda: layouts.write_kohya(
             adapter, path, rank, float(rank), loras.TRIGGERS[name]
         ),
-        "neon-night": lambda: layouts.write_ai_toolkit(adapter, path, LORA.steps),
+        "neon-night": lambda: layouts.write_ai_toolkit(adapter, path, LORAS[name].steps),
         "tok-lighthouse": lambda: layouts.write_xlabs(adapter, path),
     }
     writers[name]()

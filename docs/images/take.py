@@ -26,15 +26,15 @@ from fluxui.settings import Settings  # noqa: E402
 from tests.live import free_port  # noqa: E402
 
 PROMPTS = (
-    "mountains at sunset",
-    "a red lighthouse by the sea at sunset",
-    "a forest at night, full moon",
-    "rolling hills at sunset, sun",
-    "a boat on a calm sea at noon",
-    "snowy mountains by day, a balloon",
-    "a castle on a hill at dawn",
-    "a city at night, moon",
-    "a lighthouse on the right, stormy sea",
+    "snowy mountains at sunset",
+    "a red lighthouse on the right, the sea at sunset",
+    "a forest at night, full moon and stars",
+    "two purple balloons over green hills by day",
+    "a blue boat on a lake in the morning light",
+    "a yellow tent on the left, a forest in fog",
+    "a white castle in the middle, mountains in a storm",
+    "a city at night, the moon",
+    "a pink windmill near a village in the snow",
 )
 LORAS = ("", "pixel-art", "", "neon-night", "", "")
 PICTURES = 56

@@ -130,11 +130,11 @@ def _tiny() -> BaseModel:
         id="tiny",
         name="tiny",
         source=str(TINY),
-        limits=_limits(128, 64, 384, 12, 3.5),
-        shapes=shapes_for(128),
+        limits=_limits(256, 128, 384, 8, 3.5),
+        shapes=shapes_for(256),
         licence="MIT",
         gated=False,
-        max_sequence_length=40,
+        max_sequence_length=48,
         weight_bytes=24_000_000,
         **{
             field: json.loads((TINY / part / "config.json").read_text())

@@ -335,7 +335,7 @@ def test_stars_and_tags(client: TestClient, studio: Studio) -> None:
 @pytest.mark.parametrize(
     ("query", "found"),
     [
-        ("width=64&height=64", ["small"]),
+        ("width=128&height=128", ["small"]),
         ("seed=7", ["small"]),
         ("base_model=tiny&order=oldest", ["small", "large"]),
         ("since=2020-01-01&until=2020-01-02T00:00:00Z", []),
@@ -347,8 +347,8 @@ def test_stars_and_tags(client: TestClient, studio: Studio) -> None:
     ],
 )
 def test_filters(client: TestClient, studio: Studio, query: str, found: list[str]) -> None:
-    paint(studio, "small", width=64, height=64, seed=7)
-    studio.pictures.tag(paint(studio, "large", width=128, height=64, seed=8).id, ["Sea"])
+    paint(studio, "small", width=128, height=128, seed=7)
+    studio.pictures.tag(paint(studio, "large", width=256, height=128, seed=8).id, ["Sea"])
     answer = client.get(f"/api/generate/?{query}").json()
     assert [one["prompt"] for one in answer["generations"]] == found
 

@@ -28,7 +28,7 @@ OTHER_FORMATS: tuple[OutputFormat, ...] = ("webp", "jpeg")
 
 def fill(app: App, generations: int) -> None:
     for number in range(generations):
-        paint_directly(app.studio, f"picture number {number}", num_images=4, width=64, height=64)
+        paint_directly(app.studio, f"picture number {number}", num_images=4, width=128, height=128)
 
 
 def gallery(open_page: OpenPage) -> Page:
@@ -135,7 +135,7 @@ def test_no_click_is_lost_while_an_answer_is_on_its_way(
     open_page: OpenPage, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(6):
-        paint_directly(app.studio, f"{number}", width=64, height=64)
+        paint_directly(app.studio, f"{number}", width=128, height=128)
     page, find = gallery(open_page), Pictures.gallery
 
     def slow(self: Pictures, query: Query, cursor: str = "") -> GalleryPage:
@@ -166,7 +166,7 @@ def test_no_click_is_lost_while_an_answer_is_on_its_way(
 
 def test_a_star_a_tag_and_a_size_find_it_again(open_page: OpenPage, app: App) -> None:
     paint_directly(app.studio, "plain")
-    paint_directly(app.studio, "wide", width=128, height=64)
+    paint_directly(app.studio, "wide", width=256, height=128)
     page = gallery(open_page)
     page.locator("#g-grid .fx-thumb").first.click()
     act(page, "#g-picture", "favourite")
@@ -192,7 +192,7 @@ def test_a_star_a_tag_and_a_size_find_it_again(open_page: OpenPage, app: App) ->
     act(page, "#g-bar", "untag")
     page.get_by_label("Search", exact=True).first.fill("")
     page.locator("#g-size input").click()
-    page.get_by_role("option", name="128 × 64").click()
+    page.get_by_role("option", name="256 × 128").click()
     expect(page.locator("#g-grid .fx-thumb")).to_have_count(1)
 
 
@@ -266,7 +266,7 @@ def test_a_dropped_picture_fills_the_form(open_page: OpenPage, app: App) -> None
 
 
 def test_a_picture_is_varied_and_painted_again(open_page: OpenPage, app: App) -> None:
-    made = paint_directly(app.studio, "a castle", seed=7, model_id="dot-art", width=64, height=64)
+    made = paint_directly(app.studio, "a castle", seed=7, model_id="dot-art", width=128, height=128)
     page = open_page(f"?job={made.id}&tab=gallery")
     page.locator("#g-grid .fx-thumb").click()
     act(page, "#g-picture", "verify")

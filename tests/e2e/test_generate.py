@@ -39,7 +39,7 @@ def test_prompt_to_picture_to_gallery_and_back(open_page: OpenPage, app: App) ->
     weight.fill("0.6")
     weight.blur()
     page.locator("#ratio").get_by_text("16:9").click()
-    expect(page.locator("#ratio")).to_contain_text("176 × 96")
+    expect(page.locator("#ratio")).to_contain_text("336 × 192")
     page.locator("#num").get_by_text("2", exact=True).click()
     set_steps(page, 3)
     page.locator("#go").click()
@@ -50,7 +50,7 @@ def test_prompt_to_picture_to_gallery_and_back(open_page: OpenPage, app: App) ->
     expect(page.locator("#stage .fx-shot").nth(1)).to_have_attribute("aria-current", "true")
     picture_is_there(page, "#stage .fx-frame img")
     made = app.studio.pictures.page().generations[0]
-    assert (made.request.width, made.request.height) == (176, 96)
+    assert (made.request.width, made.request.height) == (336, 192)
     assert made.painted == "dot art, a yellow castle"
 
     open_tab(page, "Gallery")
@@ -66,7 +66,7 @@ def test_prompt_to_picture_to_gallery_and_back(open_page: OpenPage, app: App) ->
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("a yellow castle")
     expect(page.get_by_label("Seed", exact=True)).to_have_value(str(made.images[1].seed))
     expect(page.locator("#lora-1-weight input[type=number]")).to_have_value("0.6")
-    expect(page.locator("#ratio")).to_contain_text("176 × 96")
+    expect(page.locator("#ratio")).to_contain_text("336 × 192")
 
     open_tab(page, "Gallery")
     act(page, "#g-picture", "delete")
@@ -279,7 +279,7 @@ def fill_all_in(page: Page) -> None:
     guidance.blur()
     page.get_by_label("Width").fill("160")
     page.get_by_label("Width").blur()
-    expect(page.locator("#ratio")).to_contain_text("160 × 128")
+    expect(page.locator("#ratio")).to_contain_text("160 × 256")
 
 
 def expect_all_filled_in(page: Page) -> None:
@@ -289,7 +289,7 @@ def expect_all_filled_in(page: Page) -> None:
     expect(page.locator("#num input:checked")).to_have_value("3")
     expect(page.get_by_label("Seed", exact=True)).to_have_value("4711")
     expect(page.locator("#advanced")).to_contain_text("7 steps · guidance 2.5")
-    expect(page.locator("#ratio")).to_contain_text("160 × 128")
+    expect(page.locator("#ratio")).to_contain_text("160 × 256")
 
 
 def test_what_was_typed_survives_a_reload(open_page: OpenPage, app: App) -> None:

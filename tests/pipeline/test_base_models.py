@@ -99,7 +99,7 @@ def test_any_diffusers_folder(bare: Settings, tmp_path: Path) -> None:
     shutil.copytree(TINY, folder, ignore=shutil.ignore_patterns("*.safetensors"))
     settings = Settings(data_dir=bare.data_dir, base_model=str(folder))
     model = choose_base_model(settings, cpu())
-    assert (model.source, model.limits.width) == (str(folder), 128)
+    assert (model.source, model.limits.width) == (str(folder), 256)
     assert model.targets() == CATALOGUE["tiny"].targets()
     config = json.loads((folder / "transformer/config.json").read_text())
     config["_class_name"] = "SD3Transformer2DModel"

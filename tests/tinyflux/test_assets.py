@@ -35,6 +35,12 @@ def test_the_base_model_is_a_whole_pipeline() -> None:
     assert (folder / "README.md").read_text()
 
 
+def test_its_configs_name_no_folder_of_the_machine_that_made_them() -> None:
+    configs = [json.loads(path.read_text()) for path in ASSETS.rglob("tiny-flux/**/*.json")]
+    names = {one["_name_or_path"] for one in configs if "_name_or_path" in one}
+    assert names and all(name.startswith("tiny-flux") for name in names)
+
+
 @pytest.mark.parametrize("model_id", LAYOUTS)
 def test_a_lora_has_its_layout_its_record_and_its_picture(model_id: str) -> None:
     folder = ASSETS / "loras" / model_id

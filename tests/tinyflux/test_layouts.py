@@ -79,6 +79,17 @@ def test_kohya(tmp_path: Path, kind: str, short: str, names: dict[str, tuple[str
     assert len(saved) == 2 * 3 * (len(layouts.DOUBLE) + len(layouts.SINGLE))
 
 
+@pytest.mark.parametrize(("name", "module"), layouts.OUTER.items())
+def test_kohya_around_the_blocks(tmp_path: Path, name: str, module: str) -> None:
+    path = tmp_path / "a.safetensors"
+    down, up = torch.randn(RANK, WIDE), torch.randn(WIDE, RANK)
+    ends = {f"{module}.lora_A.weight": down, f"{module}.lora_B.weight": up}
+    layouts.write_kohya(WHOLE | ends, path, RANK, 4.0, "word")
+    saved, key = load_file(path), f"lora_unet_{name}".replace(".", "_")
+    product = saved[f"{key}.lora_up.weight"] @ saved[f"{key}.lora_down.weight"]
+    assert torch.allclose(product * saved[f"{key}.alpha"] / RANK, delta(ends, module) * 2.0)
+
+
 @pytest.mark.parametrize(
     ("kind", "short", "names"),
     [

@@ -25,7 +25,7 @@ REQUEST = GenerationRequest(
     num_inference_steps=12,
     guidance_scale=3.5,
     width=128,
-    height=96,
+    height=192,
     seed=7,
 )
 TWO = REQUEST.model_copy(
@@ -63,7 +63,7 @@ def test_the_command_line_understands_its_own_code() -> None:
     given = _parser().parse_args(words[3:])
     assert given.prompt == REQUEST.prompt
     assert given.lora == ["one:0.5", "two:0.8"]
-    assert (given.width, given.height, given.seed, given.num_images) == (128, 96, 7, 2)
+    assert (given.width, given.height, given.seed, given.num_images) == (128, 192, 7, 2)
 
 
 def test_no_key_is_ever_written_down() -> None:

@@ -49,7 +49,7 @@ def fields(studio: Studio, now: Query) -> dict[str, Any]:
 def mixed(studio: Studio) -> Studio:
     """Three pictures: by two base models, of the owner and of two visitors."""
     for mark, base_model in (("", "tiny"), ("hf:ada", "flux1-dev"), ("guest:0123456789", "tiny")):
-        made = paint(studio, width=64, height=64)
+        made = paint(studio, width=128, height=128)
         changed = made.model_copy(update={"visitor": mark, "base_model": base_model})
         studio._history.replace(changed)
     return studio
@@ -67,7 +67,7 @@ def test_the_owner_chooses_among_everybody(mixed: Studio) -> None:
     assert found["g-model"]["choices"] == [("Any model", ""), ("tiny",) * 2, ("flux1-dev",) * 2]
     visitors = [("you", ME), ("ada", "hf:ada"), ("guest 012345", "guest:0123456789")]
     assert found["g-visitor"]["choices"] == [("Everybody", ""), *visitors]
-    sizes = [("Any size", ""), ("64 × 64", "64x64"), ("32 × 96", "32x96")]  # asked for now
+    sizes = [("Any size", ""), ("128 × 128", "128x128"), ("32 × 96", "32x96")]  # asked for now
     assert found["g-size"]["choices"] == sizes
 
 
