@@ -115,9 +115,9 @@ def test_out_of_memory_says_what_fits(on: Rungs, monkeypatch: pytest.MonkeyPatch
     easel = Easel(pipeline)
     plain = easel.paint()
     starve(pipeline, monkeypatch)
-    with pytest.raises(OutOfMemory, match="192x96 is too large for the memory of CPU") as caught:
-        easel.paint(width=192, height=96)
-    assert caught.value.hint == "Try 144x64."
+    with pytest.raises(OutOfMemory, match="384x192 is too large for the memory of CPU") as caught:
+        easel.paint(width=384, height=192)
+    assert caught.value.hint == "Try 288x144."
     with pytest.raises(OutOfMemory) as caught:
         easel.paint()
     assert "Close what else uses" in caught.value.hint  # there is no smaller size, and no rung
@@ -148,8 +148,8 @@ def test_memory_that_runs_out_again_costs_a_rung(
     easel.paint()  # so the next one is a first time again
     assert pipeline.describe()["rung"] == "cpu"
     starve(pipeline, monkeypatch)
-    hints = twice(128)
-    assert hints[0] == "Try 96x64."
+    hints = twice(256)
+    assert hints[0] == "Try 192x128."
     assert hints[1] == "From now on it fits more: In turns. Try again."
     assert pipeline.describe() == {}
     monkeypatch.undo()
