@@ -10,9 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from tinyflux import flow
-from tinyflux.painting import Painter, School
+from tinyflux.painting import SHIFT, Painter, School
 
 WEAKEST, STRONGEST = 1.0, 6.0
+
+
+def noise_levels(batch: int, device: torch.device) -> Tensor:
+    """As often as a sampler passes them. Its first steps, in which guidance decides what will be
+    seen, are rare among those that a transformer learns from."""
+    time = torch.rand(batch, device=device)
+    return SHIFT * time / (1 + (SHIFT - 1) * time)
 
 
 class Guiding:
@@ -33,7 +40,7 @@ class Guiding:
         latents = lesson.latents.to(self.teacher.device)
         batch, size = len(latents), (latents.shape[2], latents.shape[3])
         clean = flow.pack(latents)
-        sigma = flow.noise_levels(batch, clean.shape[1], latents.device)
+        sigma = noise_levels(batch, latents.device)
         noisy = clean + sigma[:, None, None] * (torch.randn_like(clean) - clean)
         ones = torch.ones_like(sigma)
         with torch.no_grad():

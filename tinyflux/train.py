@@ -35,7 +35,7 @@ from tinyflux.styles import LESSONS
 VAE = Plan(steps=4_000, rate=2e-3)
 READING = Plan(steps=400, rate=1e-3)
 TRANSFORMER = Plan(steps=5_000, rate=2e-3, cooldown=0.4, muon=True)
-GUIDANCE = Plan(steps=700, rate=1.5e-3, warmup=50, cooldown=0.5, muon=True)
+GUIDANCE = Plan(steps=1_600, rate=1.5e-3, warmup=50, cooldown=0.4, muon=True)
 LORAS = {
     name: Plan(course.steps, course.rate, warmup=20, average=0.995, weight_decay=0.0)
     for name, course in loras.COURSES.items()

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 LONGEST = 256  # pixels
+ENLARGED = 4  # times at most: there is no more to see in a latent, and a browser enlarges for free
 SECONDS_BETWEEN = 0.25
 _QUALITY = 80
 _RIDGE = 1e-2
@@ -37,7 +38,7 @@ class Previewer:
         return True
 
     def jpeg(self, latents: Tensor, longest: int) -> bytes:
-        """A JPEG whose longer side has at most `longest` and 256 pixels.
+        """A JPEG whose longer side has at most `longest`, 256, and 4 pixels a latent.
 
         `latents`: (channels, height, width), as the transformer sees them.
         """
@@ -45,7 +46,7 @@ class Previewer:
         image = Image.frombytes(
             "RGB", (pixels.shape[1], pixels.shape[0]), bytes(pixels.untyped_storage())
         )
-        scale = min(longest, LONGEST) / max(image.size)
+        scale = min(longest / max(image.size), LONGEST / max(image.size), ENLARGED)
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         stream = io.BytesIO()
         image.resize(size, Image.Resampling.BICUBIC).save(stream, "JPEG", quality=_QUALITY)

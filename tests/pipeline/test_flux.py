@@ -93,7 +93,7 @@ def test_steps_are_counted_and_shown(easel: Easel, monkeypatch: pytest.MonkeyPat
     for step in steps[:-1]:
         assert step.preview is not None
         with Image.open(BytesIO(step.preview)) as preview:
-            assert (preview.format, preview.size) == ("JPEG", (128, 64))
+            assert (preview.format, preview.size) == ("JPEG", (64, 32))
     assert painted.pixels == easel.paint(width=128, steps=4).pixels
 
 

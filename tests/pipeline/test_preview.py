@@ -14,10 +14,11 @@ from fluxui.pipeline.preview import Previewer, fit_previewer
 IDENTITY = torch.cat([torch.eye(3), torch.zeros(1, 3)])
 
 
-def test_a_preview_is_at_most_256_pixels() -> None:
+def test_a_preview_is_at_most_256_pixels_and_4_a_latent() -> None:
     previewer = Previewer(IDENTITY)
     for (height, width), longest, size in (
-        ((16, 16), 128, (128, 128)),
+        ((16, 16), 128, (64, 64)),
+        ((16, 16), 48, (48, 48)),
         ((128, 128), 1024, (256, 256)),
         ((64, 256), 2048, (256, 64)),
     ):
