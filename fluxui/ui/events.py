@@ -31,7 +31,7 @@ QUIET: dict[str, Any] = {
     "api_visibility": "private",
 }
 
-# One that sends what the browser keeps in a line, should it lose patience with an answer.
+# One whose every click is sent, also while an answer is on its way.
 EVERY: dict[str, Any] = QUIET | {"trigger_mode": "multiple"}
 
 # A listener that follows a generation for as long as it takes.

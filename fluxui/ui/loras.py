@@ -16,7 +16,7 @@ from fluxui.request import DEFAULT_WEIGHT, MAX_WEIGHT
 from fluxui.studio import Studio
 from fluxui.ui import html, stage
 from fluxui.ui.desk import Desk
-from fluxui.ui.events import QUIET, WATCHING, Changes
+from fluxui.ui.events import EVERY, QUIET, WATCHING, Changes
 from fluxui.ui.form import WEIGHT_STEP
 from fluxui.ui.generate import Generate
 from fluxui.ui.grids import GridPanel
@@ -150,7 +150,7 @@ class Loras:
         everything = list(dict.fromkeys([*self.generate.outputs, *self.outputs]))
         strip = self.strip.sheet
         for part in (self.notice, self.bar, self.cards, self.nav, self.made, strip.html):
-            self.then_watch(part.act(self.act, self.desk, everything, **QUIET))
+            self.then_watch(part.act(self.act, self.desk, everything, **EVERY))
         self.then_watch(self.strip.wire(self.desk))
         fields = [self.desk, self.name, self.trigger, self.weight, self.notes]
         saved = [self.nav, strip.html, self.generate.frame.toast]
@@ -171,7 +171,7 @@ class Loras:
         opened = self.open_grid.click(grid.toggle, self.desk, grid.outputs, **QUIET)
         grid.sheet.then_watch(opened, self.desk)
         acted = grid.sheet.html.act(
-            self.act_on_grid, self.desk, [*self.generate.outputs, grid.sheet.html], **QUIET
+            self.act_on_grid, self.desk, [*self.generate.outputs, grid.sheet.html], **EVERY
         )
         grid.sheet.then_watch(acted, self.desk)
         grid.wire(self.desk)
