@@ -46,9 +46,7 @@ class Course(NamedTuple):
     steps: int
     side: int  # of the lessons, in pixels: a palette can be learnt from small ones
     rate: float = 1.5e-3
-    gain: float = (
-        1.0  # of what was learnt: a short course finds a style's direction before its size
-    )
+    gain: float = 1.0  # a short course finds a style's direction before its size
     ends: bool = True  # with the layers before and behind the blocks, where a style is told cheaply
 
 
