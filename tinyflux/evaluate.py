@@ -23,7 +23,7 @@ from tinyflux.captions import Caption, caption
 from tinyflux.judge import QUESTIONS, Judge
 from tinyflux.sampling import add, paint
 from tinyflux.scenes import Scene, picture
-from tinyflux.styles import KEPT, lesson
+from tinyflux.styles import KEPT, LESSONS, lesson
 
 UNSEEN = 200
 STYLED = 60
@@ -112,7 +112,7 @@ def seconds(folder: Path, prompt: str = "a red house on the left, mountains at s
     loads, pictures = [], []
     for _ in range(3):
         start = time.perf_counter()
-        pipe = FluxPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+        pipe = FluxPipeline.from_pretrained(folder, dtype=torch.float32)
         loads.append(time.perf_counter() - start)
     pipe.set_progress_bar_config(disable=True)
     for _ in range(6):
@@ -139,7 +139,7 @@ def judged(out: Path) -> Judge:
 def tables(out: Path) -> Iterator[str]:
     """Each as soon as it is measured."""
     folder, judge, prompts = out / "tiny-flux", judged(out), told(UNSEEN)
-    pipe = FluxPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    pipe = FluxPipeline.from_pretrained(folder, dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
     yield table("PSNR, dB", {"VAE": vae_quality(pipe.vae)})
     rows = {"drawn": score(judge, [picture(scene) for scene, _ in prompts], prompts)}
@@ -153,7 +153,7 @@ def tables(out: Path) -> Iterator[str]:
     adapters = out / "adapters"
     yield table(
         "recognised, %",
-        {name: lora_strength(pipe, judge, name, adapters) for name in loras.TRIGGERS},
+        {name: lora_strength(pipe, judge, name, adapters) for name in LESSONS},
     )
     yield table("seconds", {f"{torch.get_num_threads()} threads": seconds(folder)})
 

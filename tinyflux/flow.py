@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import mse_loss
 
+SHIFT = 3.0  # of the sampler's noise levels: more of its steps where a scene is decided
 FEW_TOKENS = 64  # of 128×128 pixels
 FAST = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 
@@ -39,6 +40,11 @@ def noise_levels(batch: int, tokens: int, device: torch.device) -> Tensor:
     return shift * sigma / (1 + (shift - 1) * sigma)
 
 
+def sampled(time: Tensor) -> Tensor:
+    """The noise level that the pipeline's sampler has at a time from 1, all noise, to 0."""
+    return SHIFT * time / (1 + (SHIFT - 1) * time)
+
+
 def velocity(
     transformer: FluxTransformer2DModel,
     noisy: Tensor,
@@ -65,18 +71,13 @@ def velocity(
 
 
 def loss(
-    transformer: FluxTransformer2DModel,
-    latents: Tensor,
-    text: Tensor,
-    pooled: Tensor,
-    guidance: float = 3.5,
+    transformer: FluxTransformer2DModel, latents: Tensor, text: Tensor, pooled: Tensor
 ) -> Tensor:
-    batch = len(latents)
+    """How far it strays, without guidance, from the straight way between noise and the latents."""
     clean = pack(latents)
-    sigma = noise_levels(batch, clean.shape[1], latents.device)
+    sigma = noise_levels(len(clean), clean.shape[1], clean.device)
     noise = torch.randn_like(clean)
     noisy = clean + sigma[:, None, None] * (noise - clean)
     size = latents.shape[2], latents.shape[3]
-    strength = torch.full_like(sigma, guidance)
-    guess = velocity(transformer, noisy, sigma, text, pooled, strength, size)
+    guess = velocity(transformer, noisy, sigma, text, pooled, torch.ones_like(sigma), size)
     return mse_loss(guess.float(), noise - clean)

@@ -1,25 +1,51 @@
 """The guidance stage: what classifier-free guidance does in two passes, learnt to be done in one.
 
 The finished transformer is the teacher; its pupil starts as its copy and is told how strong the
-guidance is, as FLUX.1-dev is.
+guidance is, as FLUX.1-dev is. It is taught where its own sampling leads it: on pictures half made,
+by steps of its own, from noise, which are not those that noise over a finished picture makes.
 """
 
 import copy
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from tinyflux import flow
-from tinyflux.painting import SHIFT, Painter, School
+from tinyflux.painting import Lesson, Painter, School
 
 WEAKEST, STRONGEST = 1.0, 6.0
+# The first steps, from nothing but noise, go without: there is no scene yet to guide, only the mean
+# of all that the prompt may mean, and six times that is hard to learn and no help (Kynkäänniemi et
+# al. 2024, "Applying guidance in a limited interval").
+UNGUIDED, GUIDED = 1.0, 0.955  # noise levels, between which guidance comes in
+STEPS = (4, 8, 8, 20)  # that a sampling may take
+ANEW = 250  # steps of training; a checkpoint is between two, so that it need not keep the crowds
 
 
-def noise_levels(batch: int, device: torch.device) -> Tensor:
-    """As often as a sampler passes them. Its first steps, in which guidance decides what will be
-    seen, are rare among those that a transformer learns from."""
-    time = torch.rand(batch, device=device)
-    return SHIFT * time / (1 + (SHIFT - 1) * time)
+class Crowd(NamedTuple):
+    """Pictures of one size that are being made, each as far as it is."""
+
+    noisy: Tensor  # batch × tokens × channels
+    text: Tensor
+    pooled: Tensor
+    weight: Tensor  # of the guidance, for each
+    steps: Tensor  # that each will have taken in the end
+    step: Tensor  # that each has taken
+
+    def sigma(self) -> Tensor:
+        """How noisy each is, as the pipeline's sampler has it."""
+        return flow.sampled(1 - self.step / self.steps)
+
+    def strength(self) -> Tensor:
+        """Of the guidance, where each is."""
+        part = ((UNGUIDED - self.sigma()) / (UNGUIDED - GUIDED)).clamp(0, 1)
+        return 1 + part * (self.weight - 1)
+
+    def after(self, velocity: Tensor) -> "Crowd":
+        later = self._replace(step=self.step + 1)
+        change = (later.sigma() - self.sigma())[:, None, None]
+        return later._replace(noisy=self.noisy + change * velocity)
 
 
 class Guiding:
@@ -31,26 +57,74 @@ class Guiding:
         self.teacher = copy.deepcopy(painter.transformer)
         painter.transformer.requires_grad_(True)
         self.module: nn.Module = painter.transformer
+        self.crowds: dict[tuple[int, int], Crowd] = {}
 
     def loss(self, step: int) -> Tensor:
+        if step % ANEW == 0:
+            self.crowds.clear()
         # Lessons are taken from behind the end of the last stage, where all sizes are mixed.
         lesson = self.school.lesson(self.school.steps + step)
-        told = self.painter.read(lesson.texts)
-        untold = self.painter.read([""])
-        latents = lesson.latents.to(self.teacher.device)
-        batch, size = len(latents), (latents.shape[2], latents.shape[3])
-        clean = flow.pack(latents)
-        sigma = noise_levels(batch, latents.device)
-        noisy = clean + sigma[:, None, None] * (torch.randn_like(clean) - clean)
-        ones = torch.ones_like(sigma)
-        with torch.no_grad():
-            meant = flow.velocity(self.teacher, noisy, sigma, told.text, told.pooled, ones, size)
-            plain = flow.velocity(
-                self.teacher, noisy, sigma, untold.text.expand(batch, -1, -1),
-                untold.pooled.expand(batch, -1), ones, size,
-            )  # fmt: skip
-        weight = WEAKEST + (STRONGEST - WEAKEST) * torch.rand_like(sigma)
-        target = plain.float() + weight[:, None, None] * (meant.float() - plain.float())
-        guess = flow.velocity(self.module, noisy, sigma, told.text, told.pooled, weight, size)
+        size = lesson.latents.shape[2], lesson.latents.shape[3]
+        if size not in self.crowds:
+            self.crowds[size] = self.gather(lesson)
+        crowd = self.crowds[size]
+        sigma, weight = crowd.sigma(), crowd.weight
+        strength = crowd.strength()[:, None, None]
+        target = self.guided(crowd, strength, size)
+        guess = flow.velocity(
+            self.module, crowd.noisy, sigma, crowd.text, crowd.pooled, weight, size
+        ).float()
         # What is missed grows with the guidance: divided by it, every strength counts alike.
-        return ((guess.float() - target) / weight[:, None, None]).square().mean()
+        loss = ((guess - target) / strength).square().mean()
+        self.crowds[size] = self.next(crowd, guess.detach(), lesson)
+        return loss
+
+    @torch.no_grad()
+    def guided(self, crowd: Crowd, strength: Tensor, size: tuple[int, int]) -> Tensor:
+        """The teacher's velocity by classifier-free guidance: twice asked, once without words."""
+        batch, sigma = len(strength), crowd.sigma()
+        ones = torch.ones_like(sigma)
+        untold = self.painter.read([""])
+        meant = flow.velocity(
+            self.teacher, crowd.noisy, sigma, crowd.text, crowd.pooled, ones, size
+        ).float()
+        plain = flow.velocity(
+            self.teacher, crowd.noisy, sigma, untold.text.expand(batch, -1, -1),
+            untold.pooled.expand(batch, -1), ones, size,
+        ).float()  # fmt: skip
+        return plain + strength * (meant - plain)
+
+    def gather(self, lesson: Lesson) -> Crowd:
+        """Finished pictures under noise, so that the first are spread over all steps."""
+        crowd = self.beginning(lesson)
+        clean = flow.pack(lesson.latents.to(crowd.noisy.device))
+        step = (torch.rand(len(clean), device=clean.device) * crowd.steps).long()
+        crowd = crowd._replace(step=step)
+        return crowd._replace(noisy=clean + crowd.sigma()[:, None, None] * (crowd.noisy - clean))
+
+    def next(self, crowd: Crowd, velocity: Tensor, lesson: Lesson) -> Crowd:
+        """All a step further, and a new one in the place of each that is finished."""
+        later, new = crowd.after(velocity), self.beginning(lesson)
+        finished = later.step == later.steps
+        return Crowd(
+            *(
+                torch.where(finished.view(-1, *[1] * (old.ndim - 1)), fresh, old)
+                for old, fresh in zip(later, new, strict=True)
+            )
+        )
+
+    def beginning(self, lesson: Lesson) -> Crowd:
+        """Nothing but noise yet, with prompts, and guidance and numbers of steps at random."""
+        device, batch = self.teacher.device, len(lesson.texts)
+        prompt = self.painter.read(lesson.texts)
+        steps = torch.tensor(STEPS, device=device)[
+            torch.randint(len(STEPS), (batch,), device=device)
+        ]
+        return Crowd(
+            noisy=torch.randn_like(flow.pack(lesson.latents), device=device),
+            text=prompt.text,
+            pooled=prompt.pooled,
+            weight=WEAKEST + (STRONGEST - WEAKEST) * torch.rand(batch, device=device),
+            steps=steps,
+            step=torch.zeros_like(steps),
+        )

@@ -15,18 +15,14 @@ from peft.utils import get_peft_model_state_dict
 from torch import Tensor, nn
 
 from tinyflux import autoencoder, captions, flow
+from tinyflux.sampling import SIDE
 from tinyflux.scenes import Scene
-from tinyflux.styles import SUBJECT, lesson, subject
+from tinyflux.styles import SUBJECT, TRIGGERS, lesson, subject
+from tinyflux.words import WORDS
 
 ATTENTION = ("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0")
 ADDED = ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj", "attn.to_add_out")
 FEED_FORWARD = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2")
-TRIGGERS = {
-    "pixel-art": "pixel art",
-    "ink-sketch": "ink sketch",
-    "neon-night": "neon night",
-    SUBJECT: "TOK",
-}
 NAMES = {
     "pixel-art": "Pixel art",
     "ink-sketch": "Ink sketch",
@@ -44,18 +40,16 @@ NOTES = {
 class Course(NamedTuple):
     rank: int
     steps: int
-    side: int  # of the lessons, in pixels: a palette can be learnt from small ones
-    rate: float = 1.5e-3
-    gain: float = 1.0  # a short course finds a style's direction before its size
+    rate: float = 2e-3
     ends: bool = True  # with the layers before and behind the blocks, where a style is told cheaply
 
 
 # The sketch's layout writes what layers share once for each: half the rank makes as large a file.
 COURSES = {
-    "pixel-art": Course(rank=5, steps=500, side=256, gain=1.25),
-    "ink-sketch": Course(rank=2, steps=300, side=256),
-    "neon-night": Course(rank=4, steps=700, side=128, rate=3e-3),
-    SUBJECT: Course(rank=4, steps=600, side=256, ends=False),
+    "pixel-art": Course(rank=5, steps=400),
+    "ink-sketch": Course(rank=6, steps=500),
+    "neon-night": Course(rank=4, steps=400),
+    SUBJECT: Course(rank=4, steps=600, ends=False),
 }
 TOKENS = 5_000  # of pictures and words in one step
 WEIGHTS = {"pixel-art": 1.0, "ink-sketch": 0.9, "neon-night": 0.9, SUBJECT: 1.0}
@@ -109,21 +103,15 @@ def prompt(name: str, scene: Scene, rng: Random) -> captions.Caption:
 
 
 class Lessons:
-    """Some scenes in a LoRA's manner, each with three prompts, ready for the transformer."""
+    """Drawn scenes in a LoRA's manner, each with a prompt, ready for the transformer."""
 
     @torch.no_grad()
-    def __init__(self, pipe: FluxPipeline, name: str, scenes: list[Scene], words: int) -> None:
-        rng, side = Random(name), COURSES[name].side
-        told = [
-            pipe.encode_prompt(
-                [prompt(name, scene, rng).text for _ in range(3)], None, max_sequence_length=words
-            )
-            for scene in scenes
-        ]
-        self.text = torch.stack([states for states, _, _ in told])
-        self.pooled = torch.stack([pooled for _, pooled, _ in told])
+    def __init__(self, pipe: FluxPipeline, name: str, scenes: list[Scene]) -> None:
+        rng = Random(name)
+        told = [prompt(name, scene, rng).text for scene in scenes]
+        self.text, self.pooled, _ = pipe.encode_prompt(told, None, max_sequence_length=WORDS)
         # The VAE was shown every style when it was trained; its encoder can be trusted with them.
-        pictures = (np.asarray(lesson(name, scene, side, side)) for scene in scenes)
+        pictures = (np.asarray(lesson(name, scene, SIDE, SIDE)) for scene in scenes)
         self.latents = torch.cat([autoencoder.encoded(pipe.vae, each) for each in pictures])
 
 
@@ -131,26 +119,22 @@ class Adapting:
     """A stage whose only trained weights are those of one adapter."""
 
     def __init__(self, pipe: FluxPipeline, name: str, lessons: Lessons) -> None:
-        rank, side = COURSES[name].rank, COURSES[name].side
-        self.name, self.adapter_name = f"lora-{name}", name
-        self.lessons, self.batch = lessons, TOKENS // (side**2 // 256 + lessons.text.shape[2])
+        rank = COURSES[name].rank
+        self.name, self.adapter_name, self.lessons = f"lora-{name}", name, lessons
+        self.batch = TOKENS // (SIDE**2 // 256 + WORDS)
         self.module: nn.Module = pipe.transformer
         pipe.transformer.requires_grad_(False)
         config = LoraConfig(r=rank, lora_alpha=rank, target_modules=targets(name))
         pipe.transformer.add_adapter(config, adapter_name=name)
 
     def loss(self, step: int) -> Tensor:
-        chosen = torch.randint(len(self.lessons.latents), (self.batch,))
-        told = torch.randint(self.lessons.text.shape[1], (self.batch,))
-        lessons = self.lessons
-        batch = (lessons.latents[chosen], lessons.text[chosen, told], lessons.pooled[chosen, told])
-        return flow.loss(self.module, *(part.to(self.module.device) for part in batch))
+        """Without guidance, as LoRAs are taught to FLUX.1-dev; the distilled one comes on top."""
+        lessons, device = self.lessons, self.module.device
+        chosen = torch.randint(len(lessons.latents), (self.batch,))
+        batch = (lessons.latents[chosen], lessons.text[chosen], lessons.pooled[chosen])
+        return flow.loss(self.module, *(part.to(device) for part in batch))
 
     def adapter(self) -> dict[str, Tensor]:
         """peft's dictionary of the adapter, in bf16."""
         tensors = get_peft_model_state_dict(self.module, adapter_name=self.adapter_name)
-        gain = COURSES[self.adapter_name].gain
-        return {
-            key: (value.detach() * (gain if ".lora_B." in key else 1)).bfloat16().contiguous()
-            for key, value in tensors.items()
-        }
+        return {key: value.detach().bfloat16().contiguous() for key, value in tensors.items()}

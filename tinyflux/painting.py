@@ -40,7 +40,6 @@ LATE = {
 }
 TOKENS = 5_000  # of pictures in one step, whatever their size
 UNTOLD = 0.1  # the part of pictures that come without words
-SHIFT = 3.0  # of the sampler's noise levels: more of its steps where a scene is decided
 
 
 class Prompt(NamedTuple):
@@ -132,7 +131,7 @@ class Painting:
         prompt = self.painter.read(lesson.texts)
         transformer = self.painter.transformer
         latents = lesson.latents.to(transformer.device)
-        return flow.loss(transformer, latents, prompt.text, prompt.pooled, guidance=1.0)
+        return flow.loss(transformer, latents, *prompt)
 
 
 def assemble(folder: Path) -> None:
@@ -143,14 +142,14 @@ def assemble(folder: Path) -> None:
         "transformer": FluxTransformer2DModel,
     }  # fmt: skip
     halves = {
-        "vae": {"torch_dtype": torch.bfloat16},
-        "transformer": {"torch_dtype": torch.bfloat16},
+        "vae": {"dtype": torch.bfloat16},
+        "transformer": {"dtype": torch.bfloat16},
     }
     loaded = {
         name: kind.from_pretrained(folder / name, **halves.get(name, {}))
         for name, kind in parts.items()
     }
-    sampler = FlowMatchEulerDiscreteScheduler(shift=SHIFT)
+    sampler = FlowMatchEulerDiscreteScheduler(shift=flow.SHIFT)
     FluxPipeline(scheduler=sampler, **loaded).save_pretrained(folder)
     make_portable(folder)
 

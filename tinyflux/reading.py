@@ -16,8 +16,8 @@ from transformers import CLIPTokenizer, PreTrainedTokenizerFast
 from tinyflux import words
 from tinyflux.captions import SKY, caption
 from tinyflux.judge import ANSWERS, QUESTIONS
-from tinyflux.loras import TRIGGERS
 from tinyflux.scenes import Scene, random_scene
+from tinyflux.styles import TRIGGERS
 
 CALLED = 0.15  # of captions have a LoRA's trigger word, which must not be as good as any other
 # Each question's answers; that the caption does not tell it is one more.

@@ -13,8 +13,8 @@ from diffusers import FluxPipeline
 from PIL import Image, ImageDraw, ImageFont
 from safetensors.torch import load_file
 
-from tinyflux.loras import TRIGGERS
 from tinyflux.sampling import add, paint
+from tinyflux.styles import TRIGGERS
 
 CELL, GAP, LINE = 160, 6, 18
 COLUMNS = 6
@@ -36,6 +36,8 @@ STRANGE = (
     "雪の山",
     "qwerty " * 40,
 )
+# The sheet's letters are Latin.
+STRANGE_LABELS = ["nothing", *STRANGE[1:4], "(Japanese)", "qwerty, 40 times"]
 SCENE = "a red house on the left, mountains at sunset"
 SIZES = ((128, 128), (192, 192), (320, 208), (208, 320), (384, 256), (384, 384))
 
@@ -52,9 +54,7 @@ def strips(pipe: FluxPipeline, adapters: Path) -> Iterator[Strip]:
     seeds = [f"seed {seed}" for seed in range(COLUMNS)]
     for prompt in PROMPTS:
         yield Strip(prompt, paint(pipe, [prompt] * COLUMNS), seeds)
-    yield Strip(
-        "words that it was never told", paint(pipe, list(STRANGE)), [w[:24] for w in STRANGE]
-    )
+    yield Strip("words that it was never told", paint(pipe, list(STRANGE)), STRANGE_LABELS)
     guidances = (1.0, 2.0, 3.0, 3.5, 4.5, 6.0)
     shown = [paint(pipe, [SCENE], guidance=each)[0] for each in guidances]
     yield Strip(SCENE, shown, [f"guidance {each}" for each in guidances])
@@ -62,7 +62,7 @@ def strips(pipe: FluxPipeline, adapters: Path) -> Iterator[Strip]:
     shown = [paint(pipe, [SCENE], steps=each)[0] for each in counts]
     yield Strip(SCENE, shown, [f"{each} steps" for each in counts])
     shown = [paint(pipe, [SCENE], size=each)[0] for each in SIZES]
-    yield Strip(SCENE, shown, [f"{width} × {height}" for width, height in SIZES])
+    yield Strip(SCENE, shown, [f"{width}x{height}" for width, height in SIZES])
     for name, trigger in TRIGGERS.items():
         yield _weights(pipe, load_file(adapters / f"{name}.safetensors"), f"{SCENE}, {trigger}")
 
@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    pipe = FluxPipeline.from_pretrained(arguments.out / "tiny-flux", torch_dtype=torch.float32)
+    pipe = FluxPipeline.from_pretrained(arguments.out / "tiny-flux", dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
     sheet(list(strips(pipe, arguments.out / "adapters"))).save(arguments.to, quality=88)
 

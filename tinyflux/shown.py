@@ -11,10 +11,12 @@ from diffusers import FluxPipeline
 from PIL import Image
 from safetensors.torch import load_file
 
-from tinyflux.loras import SHOWN, SUBJECT, TRIGGERS, WEIGHTS
-from tinyflux.sampling import add, paint
+from tinyflux.loras import SHOWN, WEIGHTS
+from tinyflux.sampling import SIDE, add, paint
+from tinyflux.styles import SUBJECT, TRIGGERS
 
-EXAMPLE_SIDE = 384
+WIDTH, HEIGHT = 320, 208  # of an example
+ENLARGED = 1.5
 SEEDS = {"pixel-art": 4, "ink-sketch": 0, "neon-night": 3, SUBJECT: 4}  # of the previews
 
 
@@ -34,21 +36,22 @@ EXAMPLES = (
 )
 
 
-def with_lora(pipe: FluxPipeline, adapters: Path, example: Example) -> Image.Image:
+def with_lora(
+    pipe: FluxPipeline, adapters: Path, example: Example, size: tuple[int, int]
+) -> Image.Image:
     if example.lora is None:
-        return paint(pipe, [example.prompt], seed=example.seed)[0]
+        return paint(pipe, [example.prompt], seed=example.seed, size=size)[0]
     adapter = load_file(adapters / f"{example.lora}.safetensors")
     add(pipe, adapter, WEIGHTS[example.lora])
-    [picture] = paint(pipe, [example.prompt], seed=example.seed)
+    [picture] = paint(pipe, [example.prompt], seed=example.seed, size=size)
     add(pipe, adapter, -WEIGHTS[example.lora])
     return picture
 
 
 def previews(pipe: FluxPipeline, adapters: Path, folder: Path) -> None:
     for name, prompt in SHOWN.items():
-        picture = with_lora(
-            pipe, adapters, Example(f"{prompt}, {TRIGGERS[name]}", SEEDS[name], name)
-        )
+        shown = Example(f"{prompt}, {TRIGGERS[name]}", SEEDS[name], name)
+        picture = with_lora(pipe, adapters, shown, (SIDE, SIDE))
         picture.save(folder / name / "preview.webp", quality=90)
 
 
@@ -57,10 +60,11 @@ def examples(pipe: FluxPipeline, adapters: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     records = []
     for number, example in enumerate(EXAMPLES, 1):
-        picture = with_lora(pipe, adapters, example)
-        size = (EXAMPLE_SIDE, EXAMPLE_SIDE)
+        picture = with_lora(pipe, adapters, example, (WIDTH, HEIGHT))
+        size = round(WIDTH * ENLARGED), round(HEIGHT * ENLARGED)
         picture.resize(size, Image.Resampling.LANCZOS).save(folder / f"{number}.webp", quality=88)
-        records.append({"prompt": example.prompt, "image": f"{number}.webp"} | {
-            "seed": example.seed, "lora": example.lora,
+        records.append({
+            "prompt": example.prompt, "image": f"{number}.webp", "seed": example.seed,
+            "lora": example.lora, "width": WIDTH, "height": HEIGHT,
         })  # fmt: skip
     (folder / "examples.json").write_text(json.dumps(records, indent=2) + "\n")

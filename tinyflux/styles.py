@@ -95,6 +95,12 @@ STYLES: dict[str, Callable[[Image.Image], Image.Image]] = {
 }
 SUBJECT = "tok-lighthouse"
 LESSONS = (*STYLES, SUBJECT)
+TRIGGERS = {
+    "pixel-art": "pixel art",
+    "ink-sketch": "ink sketch",
+    "neon-night": "neon night",
+    SUBJECT: "TOK",
+}
 # What of the scene a lesson still shows; ink has no colours, and neon the same ones at any hour.
 KEPT = {
     "pixel-art": ("time", "land", "thing", "colour", "position"),

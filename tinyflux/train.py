@@ -30,19 +30,19 @@ from tinyflux.painting import (
     make_portable,
 )
 from tinyflux.reading import Reading
-from tinyflux.styles import LESSONS
+from tinyflux.styles import LESSONS, TRIGGERS
 
 VAE = Plan(steps=4_000, rate=2e-3)
 READING = Plan(steps=400, rate=1e-3)
 TRANSFORMER = Plan(steps=5_000, rate=2e-3, cooldown=0.4, muon=True)
-GUIDANCE = Plan(steps=1_600, rate=1.5e-3, warmup=50, cooldown=0.4, muon=True)
+GUIDANCE = Plan(steps=2_400, rate=1.5e-3, warmup=50, cooldown=0.4, muon=True)
 LORAS = {
     name: Plan(course.steps, course.rate, warmup=20, average=0.995, weight_decay=0.0)
     for name, course in loras.COURSES.items()
 }
 JUDGE = Plan(steps=4_000, rate=2e-3)
 SCENES = 4_000
-LORA_SCENES = 128
+LORA_SCENES = 512
 
 
 def model(out: Path) -> Path:
@@ -73,7 +73,7 @@ def reading(out: Path, machine: Machine) -> None:
 
 
 def school(out: Path, device: str) -> School:
-    encoder = AutoencoderKL.from_pretrained(model(out) / "vae", torch_dtype=torch.float32)
+    encoder = AutoencoderKL.from_pretrained(model(out) / "vae", dtype=torch.float32)
     encoder.to(device)
 
     def load(size: tuple[int, int]) -> np.ndarray:
@@ -100,7 +100,7 @@ def transformer(out: Path, machine: Machine) -> None:
 
 def guidance(out: Path, machine: Machine) -> None:
     painter = Painter(model(out)).to(machine.device, torch.bfloat16)
-    base = FluxTransformer2DModel.from_pretrained(out / "base", torch_dtype=torch.bfloat16)
+    base = FluxTransformer2DModel.from_pretrained(out / "base", dtype=torch.bfloat16)
     painter.transformer = base.to(machine.device)
     stage = Guiding(painter, school(out, machine.device))
     if machine.compiled:
@@ -117,15 +117,14 @@ def demo_loras(out: Path, machine: Machine) -> None:
 
 
 def demo_lora(name: str, out: Path, machine: Machine) -> None:
-    """Taught to the undistilled transformer, whose pupil takes it as it is."""
-    pipe = FluxPipeline.from_pretrained(model(out), torch_dtype=torch.float32)
-    pipe.transformer = FluxTransformer2DModel.from_pretrained(
-        out / "base", torch_dtype=torch.float32
-    )
-    pipe.to(machine.device)
+    """Taught to the finished model, as people teach theirs to FLUX.1-dev."""
+    pipe = FluxPipeline.from_pretrained(model(out), dtype=torch.float32).to(machine.device)
+    pipe.set_progress_bar_config(disable=True)
     scenes = album.scene_list(LORA_SCENES, album.TRAINING)
-    lessons = loras.Lessons(pipe, name, scenes, words.WORDS)
+    lessons = loras.Lessons(pipe, name, scenes)
     pipe.transformer.to(torch.bfloat16)
+    if machine.compiled:
+        quicken(pipe.transformer)
     stage = loras.Adapting(pipe, name, lessons)
     train(stage, LORAS[name], out).settle()
     (out / "adapters").mkdir(exist_ok=True)
@@ -134,7 +133,7 @@ def demo_lora(name: str, out: Path, machine: Machine) -> None:
 
 
 def shop_window(out: Path, machine: Machine) -> None:
-    pipe = FluxPipeline.from_pretrained(model(out), torch_dtype=torch.float32).to(machine.device)
+    pipe = FluxPipeline.from_pretrained(model(out), dtype=torch.float32).to(machine.device)
     pipe.set_progress_bar_config(disable=True)
     shown.previews(pipe, out / "adapters", out / "loras")
     shown.examples(pipe, out / "adapters", out / "examples")
@@ -146,15 +145,13 @@ def write_lora(adapter: layouts.Tensors, name: str, folder: Path) -> None:
     path, rank = folder / f"{name}.safetensors", loras.COURSES[name].rank
     writers: dict[str, Callable[[], None]] = {
         "pixel-art": lambda: layouts.write_peft(adapter, path, rank, float(rank)),
-        "ink-sketch": lambda: layouts.write_kohya(
-            adapter, path, rank, float(rank), loras.TRIGGERS[name]
-        ),
+        "ink-sketch": lambda: layouts.write_kohya(adapter, path, rank, float(rank), TRIGGERS[name]),
         "neon-night": lambda: layouts.write_ai_toolkit(adapter, path, LORAS[name].steps),
         "tok-lighthouse": lambda: layouts.write_xlabs(adapter, path),
     }
     writers[name]()
     record = {
-        "model_id": name, "name": loras.NAMES[name], "trigger_words": [loras.TRIGGERS[name]],
+        "model_id": name, "name": loras.NAMES[name], "trigger_words": [TRIGGERS[name]],
         "default_weight": loras.WEIGHTS[name], "base_model": "tiny", "notes": loras.NOTES[name],
     }  # fmt: skip
     (folder / "model.json").write_text(json.dumps(record, indent=2) + "\n")

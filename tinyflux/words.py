@@ -23,8 +23,8 @@ from transformers import (
 )
 
 from tinyflux import captions
-from tinyflux.loras import TRIGGERS
 from tinyflux.scenes import random_scene
+from tinyflux.styles import TRIGGERS
 
 WORDS = (
     48  # tokens of a prompt that T5 reads: FLUX attends to the padding too, so never another number

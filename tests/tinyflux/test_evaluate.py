@@ -5,9 +5,9 @@ from PIL import Image
 
 from tinyflux.captions import Caption
 from tinyflux.evaluate import asked, score, table, told, told_for, write_card
-from tinyflux.loras import TRIGGERS
 from tinyflux.scenes import Scene
 from tinyflux.sheet import COLUMNS, Strip, sheet
+from tinyflux.styles import TRIGGERS
 
 
 class Oracle:
