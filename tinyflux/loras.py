@@ -44,7 +44,7 @@ class Course(NamedTuple):
     ends: bool = True  # with the layers before and behind the blocks, where a style is told cheaply
 
 
-# The sketch's layout writes what layers share once for each: half the rank makes as large a file.
+# Outlines are the hardest to learn.
 COURSES = {
     "pixel-art": Course(rank=5, steps=400),
     "ink-sketch": Course(rank=6, steps=500),

@@ -42,10 +42,7 @@ class Previewer:
 
         `latents`: (channels, height, width), as the transformer sees them.
         """
-        pixels = self.colours(latents).mul(255).to(torch.uint8).cpu().contiguous()
-        image = Image.frombytes(
-            "RGB", (pixels.shape[1], pixels.shape[0]), bytes(pixels.untyped_storage())
-        )
+        image = Image.fromarray(self.colours(latents).mul(255).to(torch.uint8).cpu().numpy())
         scale = min(longest / max(image.size), LONGEST / max(image.size), ENLARGED)
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         stream = io.BytesIO()
