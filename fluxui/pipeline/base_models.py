@@ -144,7 +144,7 @@ def _tiny() -> BaseModel:
                 ("t5", "text_encoder_2"),
             )
         },
-        paints="It paints flat landscapes with one thing in them: a red boat on the sea at sunset.",
+        paints="It paints flat landscapes at any hour, with houses, boats, tents and the like.",
     )
 
 

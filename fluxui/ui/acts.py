@@ -21,6 +21,7 @@ from fluxui.ui.events import Changes
 from fluxui.ui.examples import examples
 from fluxui.ui.form import Form
 from fluxui.ui.frame import Frame
+from fluxui.ui.kept import Entries
 from fluxui.variation import vary
 
 # What can be varied in one click, and what the button says.
@@ -177,13 +178,20 @@ class Acts:
         return self.show(desk)
 
     def example(self, desk: Desk, data: dict[str, str]) -> Changes:
-        """Fill the form with an example; it does not start."""
-        one = examples()[int(data["index"])]
-        desk.loras = [""] * len(desk.loras)
-        changes: Changes = {self.form.prompt: one.prompt, self.form.seed: str(one.seed)}
-        if one.lora in self.form.known():
-            return changes | self.form.put(desk, one.lora)
-        return changes | self.form.lay(desk, {})
+        """Fill the form with all that an example's picture was painted with; it does not start."""
+        one, limits = examples()[int(data["index"])], self.studio.base_model.limits
+        lora = self.form.known().get(one.lora)
+        entries = Entries(
+            prompt=one.prompt,
+            loras={lora.model_id: lora.default_weight} if lora else {},
+            num=1,
+            seed=str(one.seed),
+            steps=limits.steps,
+            guidance=limits.guidance,
+            width=one.width,
+            height=one.height,
+        )
+        return self.form.enter(desk, entries)
 
     def lay(self, desk: Desk, data: dict[str, str]) -> Changes:
         """Put a LoRA on the form, in place of one that was not found."""

@@ -22,7 +22,9 @@ def examples() -> tuple[Example, ...]:
             prompt=one["prompt"],
             image=_inline(EXAMPLES.parent / one["image"]),
             seed=one["seed"],
-            lora=one.get("lora") or "",
+            lora=one["lora"] or "",
+            width=one["width"],
+            height=one["height"],
         )
         for one in json.loads(EXAMPLES.read_text(encoding="utf-8"))
     )

@@ -28,6 +28,8 @@ class Example:
     image: str
     seed: int
     lora: str
+    width: int
+    height: int
 
 
 # The strip above the box

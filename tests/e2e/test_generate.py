@@ -235,6 +235,7 @@ def test_a_click_on_an_example_fills_the_form_and_starts_nothing(
     expect(page.get_by_label("Prompt", exact=True)).not_to_have_value("")
     expect(page.get_by_label("Seed", exact=True)).not_to_have_value("")
     expect(page.locator("#lora-1")).to_be_visible()
+    expect(page.get_by_role("radio", name="3:2")).to_be_checked()
     assert app.studio.pictures.page().total == 0
     act(page, "#stage", "system")
     expect(page.locator("#s-model")).to_contain_text("FLUXUI_BASE_MODEL=flux1-dev")

@@ -64,7 +64,7 @@ def test_six_examples_two_of_them_with_a_lora() -> None:
     assert len(examples) == 6
     assert sum(example["lora"] is not None for example in examples) == 2
     for example in examples:
-        assert set(example) == {"prompt", "image", "seed", "lora"}
+        assert set(example) == {"prompt", "image", "seed", "lora", "width", "height"}
         assert example["lora"] is None or example["lora"] in LAYOUTS
         with Image.open(folder / example["image"]) as image:
-            assert image.width == 384
+            assert image.width == 1.5 * example["width"] and image.height == 1.5 * example["height"]
