@@ -37,7 +37,7 @@ STRANGE = (
     "qwerty " * 40,
 )
 # The sheet's letters are Latin.
-STRANGE_LABELS = ["nothing", *STRANGE[1:4], "(Japanese)", "qwerty, 40 times"]
+STRANGE_LABELS = ["nothing", "a cat", "portrait, 4k", "zorkamil", "(Japanese)", "40 times qwerty"]
 SCENE = "a red house on the left, mountains at sunset"
 SIZES = ((128, 128), (192, 192), (320, 208), (208, 320), (384, 256), (384, 384))
 

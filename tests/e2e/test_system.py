@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from threading import Event
+from typing import Any
+
 import pytest
 from playwright.sync_api import expect
 
 from fluxui.request import GenerationForm
 from fluxui.server import App
+from fluxui.studio import Studio
 from tests.conftest import paint as paint_directly
 from tests.e2e.conftest import OpenPage, pipeline_of
 from tests.e2e.steps import act, ask, open_tab, wait_until_done
@@ -15,7 +19,17 @@ pytestmark = [
 ]
 
 
-def test_says_what_runs_and_why_and_cancels_in_the_queue(open_page: OpenPage, app: App) -> None:
+def test_says_what_runs_and_why_and_cancels_in_the_queue(
+    open_page: OpenPage, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard, cancel = Event(), Studio.cancel
+
+    def tell(*asked: Any) -> Any:
+        answer = cancel(*asked)
+        heard.set()
+        return answer
+
+    monkeypatch.setattr(Studio, "cancel", tell)
     pipeline_of(app).gate.clear()
     page = open_page()
     ask(page, "something that takes long")
@@ -26,6 +40,7 @@ def test_says_what_runs_and_why_and_cancels_in_the_queue(open_page: OpenPage, ap
     expect(page.locator("#s-versions")).to_contain_text("6.31")
     expect(page.locator("#s-queue")).to_contain_text("something that takes long")
     act(page, "#s-queue", "cancel")
+    assert heard.wait(15)
     pipeline_of(app).gate.set()
     expect(page.locator("#s-queue")).to_contain_text("Nothing is being painted.")
     open_tab(page, "Generate")

@@ -122,7 +122,7 @@ def test_nothing_that_people_typed_is_markup() -> None:
         stage.running(nasty, PAINTING),
         stage.compare(card, card),
         stage.lately([card], 1),
-        stage.first_run(NASTY, [Example(NASTY, "x.webp", 3, NASTY)]),
+        stage.first_run(NASTY, [Example(NASTY, "x.webp", 3, NASTY, 320, 208)]),
         stage.ended_badly(queued(error=Failure(code="c", message=NASTY, hint=NASTY))),
     ):
         assert "<img src=x" not in markup
