@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tinyflux import flow
+from tinyflux.loop import Plan
 from tinyflux.painting import Lesson, Painter, School
 
 WEAKEST, STRONGEST = 1.0, 6.0
@@ -20,7 +21,7 @@ WEAKEST, STRONGEST = 1.0, 6.0
 # al. 2024, "Applying guidance in a limited interval").
 UNGUIDED, GUIDED = 1.0, 0.955  # noise levels, between which guidance comes in
 STEPS = (4, 8, 8, 20)  # that a sampling may take
-ANEW = 250  # steps of training; a checkpoint is between two, so that it need not keep the crowds
+ANEW = Plan.save_every  # crowds begin with each checkpoint, which need not keep them then
 
 
 class Crowd(NamedTuple):

@@ -28,16 +28,15 @@ PROMPTS = (
     "a pink windmill near a village in the snow",
     "the desert at noon",
 )
-STRANGE = (
-    "",
-    "a cat in a spaceship",
-    "portrait of a woman, 4k, masterpiece",
-    "zorkamil",
-    "雪の山",
-    "qwerty " * 40,
-)
-# The sheet's letters are Latin.
-STRANGE_LABELS = ["nothing", "a cat", "portrait, 4k", "zorkamil", "(Japanese)", "40 times qwerty"]
+# What stands under each picture, since the sheet's letters are Latin.
+STRANGE = {
+    "nothing": "",
+    "a cat": "a cat in a spaceship",
+    "portrait, 4k": "portrait of a woman, 4k, masterpiece",
+    "zorkamil": "zorkamil",
+    "(Japanese)": "雪の山",
+    "40 times qwerty": "qwerty " * 40,
+}
 SCENE = "a red house on the left, mountains at sunset"
 SIZES = ((128, 128), (192, 192), (320, 208), (208, 320), (384, 256), (384, 384))
 
@@ -54,7 +53,7 @@ def strips(pipe: FluxPipeline, adapters: Path) -> Iterator[Strip]:
     seeds = [f"seed {seed}" for seed in range(COLUMNS)]
     for prompt in PROMPTS:
         yield Strip(prompt, paint(pipe, [prompt] * COLUMNS), seeds)
-    yield Strip("words that it was never told", paint(pipe, list(STRANGE)), STRANGE_LABELS)
+    yield Strip("words that it was never told", paint(pipe, [*STRANGE.values()]), [*STRANGE])
     guidances = (1.0, 2.0, 3.0, 3.5, 4.5, 6.0)
     shown = [paint(pipe, [SCENE], guidance=each)[0] for each in guidances]
     yield Strip(SCENE, shown, [f"guidance {each}" for each in guidances])

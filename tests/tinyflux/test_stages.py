@@ -8,7 +8,7 @@ import torch
 from safetensors import safe_open
 
 from tinyflux import album, autoencoder, flow, painting, words
-from tinyflux.guidance import Guiding
+from tinyflux.guidance import ANEW, Guiding
 from tinyflux.judge import ANSWERS, Judging
 from tinyflux.reading import TOLD, Reading
 
@@ -65,6 +65,21 @@ def test_a_step_of_the_transformer_and_of_its_guidance(folder: Path) -> None:
     loss.backward()
     assert torch.isfinite(loss)
     assert all(part.grad is None for part in pupil.teacher.parameters())
+
+
+def test_guidance_goes_on_from_a_checkpoint_as_if_it_had_not_been_stopped(folder: Path) -> None:
+    torch.manual_seed(0)
+    painter = painting.Painter(folder)
+
+    def loss(stage: Guiding, step: int) -> float:
+        torch.manual_seed(step)
+        return stage.loss(step).item()
+
+    whole = Guiding(painter, Classroom())
+    alone = [loss(whole, step) for step in (0, 1)]
+    resumed = Guiding(painter, Classroom())
+    assert loss(resumed, 1) != alone[1]  # the crowd of step 0 is not there
+    assert loss(whole, ANEW) == loss(resumed, ANEW)
 
 
 def test_what_is_assembled_is_half_precision_and_names_no_folder_of_this_machine(
