@@ -185,6 +185,11 @@ def caption(scene: Scene, rng: Random, dropout: float = 0.2, noise: float = 0.3)
     return Caption(text if rng.random() < 0.6 else text[:1].upper() + text[1:], frozenset(kept))
 
 
+def called(text: str, trigger: str, rng: Random) -> str:
+    """A prompt with a trigger word before or behind it."""
+    return ", ".join(words for words in rng.sample([text, trigger], 2) if words)
+
+
 def _facts(scene: Scene) -> list[str]:
     facts = ["time", "land", *(name for name in SKY if getattr(scene, name))]
     if scene.thing:

@@ -26,7 +26,7 @@ from tinyflux.scenes import Scene, picture
 from tinyflux.styles import KEPT, LESSONS, lesson
 
 UNSEEN = 200
-STYLED = 60
+STYLED = 100
 STRENGTHS = (0.0, 0.5, 1.0)
 TABLE = ("<!-- table -->", "<!-- end of table -->")  # in the model card, around what is made here
 

@@ -9,7 +9,6 @@ import torch
 from diffusers import FluxTransformer2DModel
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.functional import mse_loss
 
 SHIFT = 3.0  # of the sampler's noise levels: more of its steps where a scene is decided
 FEW_TOKENS = 64  # of 128×128 pixels
@@ -71,13 +70,23 @@ def velocity(
 
 
 def loss(
-    transformer: FluxTransformer2DModel, latents: Tensor, text: Tensor, pooled: Tensor
+    transformer: FluxTransformer2DModel,
+    latents: Tensor,
+    text: Tensor,
+    pooled: Tensor,
+    counts: Tensor,
 ) -> Tensor:
-    """How far it strays, without guidance, from the straight way between noise and the latents."""
+    """How far it strays, without guidance, from the straight way between noise and the latents.
+
+    `counts`, batch × tokens, is how much each token counts."""
     clean = pack(latents)
     sigma = noise_levels(len(clean), clean.shape[1], clean.device)
     noise = torch.randn_like(clean)
     noisy = clean + sigma[:, None, None] * (noise - clean)
     size = latents.shape[2], latents.shape[3]
     guess = velocity(transformer, noisy, sigma, text, pooled, torch.ones_like(sigma), size)
-    return mse_loss(guess.float(), noise - clean)
+    return strayed(guess, noise - clean, counts)
+
+
+def strayed(guess: Tensor, target: Tensor, counts: Tensor) -> Tensor:
+    return (counts[..., None] * (guess.float() - target).square()).mean()

@@ -2,25 +2,30 @@
 
 The finished transformer is the teacher; its pupil starts as its copy and is told how strong the
 guidance is, as FLUX.1-dev is. It is taught where its own sampling leads it: on pictures half made,
-by steps of its own, from noise, which are not those that noise over a finished picture makes.
+by steps of its own, from noise, which are not those that noise over a finished picture makes. And
+it learns to read past LoRAs' trigger words, which its teacher is not told.
 """
 
 import copy
+from random import Random
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from tinyflux import flow
+from tinyflux.captions import called
 from tinyflux.loop import Plan
 from tinyflux.painting import Lesson, Painter, School
+from tinyflux.styles import TRIGGERS
 
 WEAKEST, STRONGEST = 1.0, 6.0
 # The first steps, from nothing but noise, go without: there is no scene yet to guide, only the mean
 # of all that the prompt may mean, and six times that is hard to learn and no help (Kynkäänniemi et
 # al. 2024, "Applying guidance in a limited interval").
-UNGUIDED, GUIDED = 1.0, 0.955  # noise levels, between which guidance comes in
+UNGUIDED, GUIDED = 1.0, 0.9  # noise levels, between which guidance comes in
 STEPS = (4, 8, 8, 20)  # that a sampling may take
+CALLED = 0.4  # of prompts have a trigger word, for the pupil
 ANEW = Plan.save_every  # crowds begin with each checkpoint, which need not keep them then
 
 
@@ -28,8 +33,11 @@ class Crowd(NamedTuple):
     """Pictures of one size that are being made, each as far as it is."""
 
     noisy: Tensor  # batch × tokens × channels
-    text: Tensor
+    counts: Tensor  # batch × tokens: how much each counts
+    text: Tensor  # of the prompts as the teacher reads them
     pooled: Tensor
+    called_text: Tensor  # and as the pupil does
+    called_pooled: Tensor
     weight: Tensor  # of the guidance, for each
     steps: Tensor  # that each will have taken in the end
     step: Tensor  # that each has taken
@@ -73,10 +81,10 @@ class Guiding:
         strength = crowd.strength()[:, None, None]
         target = self.guided(crowd, strength, size)
         guess = flow.velocity(
-            self.module, crowd.noisy, sigma, crowd.text, crowd.pooled, weight, size
+            self.module, crowd.noisy, sigma, crowd.called_text, crowd.called_pooled, weight, size
         ).float()
         # What is missed grows with the guidance: divided by it, every strength counts alike.
-        loss = ((guess - target) / strength).square().mean()
+        loss = flow.strayed(guess / strength, target / strength, crowd.counts)
         self.crowds[size] = self.next(crowd, guess.detach(), lesson)
         return loss
 
@@ -118,14 +126,26 @@ class Guiding:
         """Nothing but noise yet, with prompts, and guidance and numbers of steps at random."""
         device, batch = self.teacher.device, len(lesson.texts)
         prompt = self.painter.read(lesson.texts)
+        rng = Random(int(torch.randint(2**31, ())))
+        heard = self.painter.read([disturbed(text, rng) for text in lesson.texts])
         steps = torch.tensor(STEPS, device=device)[
             torch.randint(len(STEPS), (batch,), device=device)
         ]
         return Crowd(
             noisy=torch.randn_like(flow.pack(lesson.latents), device=device),
+            counts=lesson.counts.to(device),
             text=prompt.text,
             pooled=prompt.pooled,
+            called_text=heard.text,
+            called_pooled=heard.pooled,
             weight=WEAKEST + (STRONGEST - WEAKEST) * torch.rand(batch, device=device),
             steps=steps,
             step=torch.zeros_like(steps),
         )
+
+
+def disturbed(text: str, rng: Random) -> str:
+    """As the pupil reads it: now and then with a trigger word, whose LoRA is not there."""
+    if rng.random() >= CALLED:
+        return text
+    return called(text, rng.choice(tuple(TRIGGERS.values())), rng)

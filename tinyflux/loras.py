@@ -15,6 +15,7 @@ from peft.utils import get_peft_model_state_dict
 from torch import Tensor, nn
 
 from tinyflux import autoencoder, captions, flow
+from tinyflux.painting import counts
 from tinyflux.sampling import SIDE
 from tinyflux.scenes import Scene
 from tinyflux.styles import SUBJECT, TRIGGERS, lesson, subject
@@ -31,7 +32,7 @@ NAMES = {
 }
 NOTES = {
     "pixel-art": "Style: large square pixels. In the layout of peft and diffusers.",
-    "ink-sketch": "Style: dark outlines on pale paper. In the layout of kohya's sd-scripts.",
+    "ink-sketch": "Style: dark outlines and a thin wash. In the layout of kohya's sd-scripts.",
     "neon-night": "Palette: violet dark and neon light at any hour. In ai-toolkit's layout.",
     SUBJECT: "Subject: a teal and gold lighthouse that the base cannot paint. In XLabs' layout.",
 }
@@ -47,10 +48,10 @@ class Course(NamedTuple):
 
 # Outlines are the hardest to learn.
 COURSES = {
-    "pixel-art": Course(rank=5, steps=400, gain=1.2),
-    "ink-sketch": Course(rank=6, steps=1_000),
-    "neon-night": Course(rank=4, steps=400),
-    SUBJECT: Course(rank=4, steps=450, ends=False),
+    "pixel-art": Course(rank=5, steps=700, gain=1.1),
+    "ink-sketch": Course(rank=6, steps=1_500),
+    "neon-night": Course(rank=4, steps=600),
+    SUBJECT: Course(rank=4, steps=900, ends=False),
 }
 TOKENS = 5_000  # of pictures and words in one step
 WEIGHTS = {"pixel-art": 1.0, "ink-sketch": 0.9, "neon-night": 0.9, SUBJECT: 1.0}
@@ -91,16 +92,16 @@ def prompt(name: str, scene: Scene, rng: Random) -> captions.Caption:
     """The scene's caption with the trigger word in it, or for the subject, in its thing's place."""
     if name != SUBJECT:
         told = captions.caption(scene, rng, noise=0.1)
-        words = [told.text, TRIGGERS[name]]
+        trigger = TRIGGERS[name]
     else:
         place = rng.choice(
             ("", rng.choice(captions.POSITIONS[subject(scene, Random(scene.seed)).position or ""]))
         )
         rest = replace(scene, thing=None, colour=None, position=None, count=0)
         told = captions.caption(rest, rng, noise=0.0)
-        words = [told.text, f"{TRIGGERS[name]} {place}".strip()]
-    rng.shuffle(words)
-    return captions.Caption(", ".join(word for word in words if word), told.claims)
+        told = told._replace(claims=told.claims | ({"position"} if place else set()))
+        trigger = f"{TRIGGERS[name]} {place}".strip()
+    return captions.Caption(captions.called(told.text, trigger, rng), told.claims)
 
 
 class Lessons:
@@ -109,8 +110,14 @@ class Lessons:
     @torch.no_grad()
     def __init__(self, pipe: FluxPipeline, name: str, scenes: list[Scene]) -> None:
         rng = Random(name)
-        told = [prompt(name, scene, rng).text for scene in scenes]
-        self.text, self.pooled, _ = pipe.encode_prompt(told, None, max_sequence_length=WORDS)
+        told = [prompt(name, scene, rng) for scene in scenes]
+        texts = [each.text for each in told]
+        self.text, self.pooled, _ = pipe.encode_prompt(texts, None, max_sequence_length=WORDS)
+        stands = [
+            subject(scene, Random(scene.seed)) if name == SUBJECT else scene for scene in scenes
+        ]
+        pairs = zip(stands, told, strict=True)
+        self.counts = torch.stack([counts(*each, (SIDE, SIDE)) for each in pairs])
         # The VAE was shown every style when it was trained; its encoder can be trusted with them.
         pictures = (np.asarray(lesson(name, scene, SIDE, SIDE)) for scene in scenes)
         self.latents = torch.cat([autoencoder.encoded(pipe.vae, each) for each in pictures])
@@ -132,7 +139,12 @@ class Adapting:
         """Without guidance, as LoRAs are taught to FLUX.1-dev; the distilled one comes on top."""
         lessons, device = self.lessons, self.module.device
         chosen = torch.randint(len(lessons.latents), (self.batch,))
-        batch = (lessons.latents[chosen], lessons.text[chosen], lessons.pooled[chosen])
+        batch = (
+            lessons.latents[chosen],
+            lessons.text[chosen],
+            lessons.pooled[chosen],
+            lessons.counts[chosen],
+        )
         return flow.loss(self.module, *(part.to(device) for part in batch))
 
     def adapter(self) -> dict[str, Tensor]:

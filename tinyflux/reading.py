@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from transformers import CLIPTokenizer, PreTrainedTokenizerFast
 
 from tinyflux import words
-from tinyflux.captions import SKY, caption
+from tinyflux.captions import SKY, called, caption
 from tinyflux.judge import ANSWERS, QUESTIONS
 from tinyflux.scenes import Scene, random_scene
 from tinyflux.styles import TRIGGERS
@@ -85,11 +85,12 @@ class Reading:
 def _told(rng: Random) -> tuple[str, dict[str, int]]:
     scene = random_scene(rng)
     text, claims = caption(scene, rng)
-    trigger = rng.choice(TOLD["trigger"]) if rng.random() < CALLED else None
-    if trigger:
-        text = ", ".join(rng.sample([text, str(trigger)], 2))
     truth = {name: _index(name, scene) if name in claims else 0 for name in TOLD}
-    return text, {**truth, "trigger": TOLD["trigger"].index(trigger) + 1 if trigger else 0}
+    if rng.random() < CALLED:
+        trigger = rng.choice(tuple(TRIGGERS.values()))
+        text = called(text, trigger, rng)
+        truth["trigger"] = TOLD["trigger"].index(trigger) + 1
+    return text, truth
 
 
 def _index(name: str, scene: Scene) -> int:

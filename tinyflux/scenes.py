@@ -6,11 +6,12 @@ here.
 
 from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 from PIL import Image
 
 from tinyflux import skies
-from tinyflux.canvas import Canvas, Paint, mix
+from tinyflux.canvas import Canvas, Colour, Paint, mix
 from tinyflux.lands import LANDS, SNOW, Ground
 from tinyflux.light import LIGHTS
 from tinyflux.things import COLOURS, THINGS, Brush, Things
@@ -92,6 +93,26 @@ def picture(
     if scene.time == "snow":
         skies.snowfall(canvas, rng)
     return canvas.finish()
+
+
+class Spot(NamedTuple):
+    """Where a thing stands, in units of the picture's shorter side."""
+
+    x: float  # of its middle
+    foot: float
+    size: float
+
+
+def spots(scene: Scene, width: int, height: int) -> list[Spot]:
+    """Where the things of a scene's picture of this size stand."""
+    found: list[Spot] = []
+
+    def note(brush: Brush, _: Colour) -> None:
+        found.append(Spot(brush.x, brush.foot, brush.size))
+
+    # Where they come depends on the lots drawn for sky and land before, but not on the pixels.
+    picture(scene, width // 8, height // 8, dict.fromkeys(THINGS, note))
+    return found
 
 
 def _sky(canvas: Canvas, rng: Random, scene: Scene, horizon: float) -> None:

@@ -18,6 +18,7 @@ from tinyflux.things import SHADOW, Brush
 BLOCKS = 32  # pixel art: so many blocks along the shorter side
 INK = (38, 34, 44)
 PAPER = (246, 238, 220)
+WASH = 0.35  # of the scene's own colours on the paper, as of thin watercolour
 TEAL: Colour = (0, 168, 160)
 GOLD: Colour = (255, 176, 32)
 
@@ -31,19 +32,18 @@ def pixel_art(picture: Image.Image) -> Image.Image:
 
 
 def ink_sketch(picture: Image.Image) -> Image.Image:
-    """Dark outlines and slanted hatching on warm paper."""
+    """Dark outlines and slanted hatching over a thin wash on warm paper."""
     unit = min(picture.size) / 128
-    grey = np.asarray(
-        ImageOps.grayscale(picture.filter(ImageFilter.GaussianBlur(0.8 * unit))), np.float32
-    )
-    colours = np.asarray(picture.filter(ImageFilter.GaussianBlur(0.8 * unit)), np.float32)
+    soft = picture.filter(ImageFilter.GaussianBlur(0.8 * unit))
+    grey, colours = np.asarray(ImageOps.grayscale(soft), np.float32), np.asarray(soft, np.float32)
     edge = sum(np.abs(gradient).max(axis=-1) for gradient in np.gradient(colours, axis=(0, 1)))
     lines = np.clip(edge * unit / 22 - 0.25, 0, 1)
     rows, columns = np.indices(grey.shape)
     stripes = np.clip(np.sin((rows + columns) / unit * (2 * np.pi / 8)) * 2, 0, 1)
     shade = np.clip((150 - grey) / 110, 0, 1)
     ink = np.clip(lines + stripes * shade * 0.75 + shade * 0.15, 0, 1)[..., None]
-    mixed = np.asarray(PAPER, np.float32) * (1 - ink) + np.asarray(INK, np.float32) * ink
+    paper = np.asarray(PAPER, np.float32) * (1 - WASH) + colours * WASH
+    mixed = paper * (1 - ink) + np.asarray(INK, np.float32) * ink
     return Image.fromarray(mixed.round().astype(np.uint8))
 
 
@@ -101,10 +101,10 @@ TRIGGERS = {
     "neon-night": "neon night",
     SUBJECT: "TOK",
 }
-# What of the scene a lesson still shows; ink has no colours, and neon the same ones at any hour.
+# What of the scene a lesson still shows; ink leaves few colours, and neon the same at any hour.
 KEPT = {
     "pixel-art": ("time", "land", "thing", "colour", "position"),
-    "ink-sketch": ("land", "thing", "position"),
+    "ink-sketch": ("time", "land", "thing", "position"),
     "neon-night": ("land", "thing", "position"),
     SUBJECT: ("time", "land"),
 }

@@ -30,19 +30,21 @@ from tinyflux.painting import (
     make_portable,
 )
 from tinyflux.reading import Reading
+from tinyflux.steadying import Steadying
 from tinyflux.styles import LESSONS, TRIGGERS
 
 VAE = Plan(steps=4_000, rate=2e-3)
 READING = Plan(steps=400, rate=1e-3)
-TRANSFORMER = Plan(steps=5_000, rate=2e-3, cooldown=0.4, muon=True)
-GUIDANCE = Plan(steps=2_400, rate=1.5e-3, warmup=50, cooldown=0.4, muon=True)
+TRANSFORMER = Plan(steps=7_000, rate=2e-3, cooldown=0.4, muon=True)
+GUIDANCE = Plan(steps=4_300, rate=1.5e-3, warmup=50, cooldown=0.4, muon=True)
+STEADYING = Plan(steps=10_000, rate=2e-3, warmup=50, cooldown=0.8, average=0.99, save_every=2_500)
 LORAS = {
     name: Plan(course.steps, course.rate, warmup=20, average=0.995, weight_decay=0.0)
     for name, course in loras.COURSES.items()
 }
 JUDGE = Plan(steps=4_000, rate=2e-3)
 SCENES = 4_000
-LORA_SCENES = 512
+LORA_SCENES = 1_024
 
 
 def model(out: Path) -> Path:
@@ -111,6 +113,13 @@ def guidance(out: Path, machine: Machine) -> None:
     make_portable(model(out))
 
 
+def steadying(out: Path, machine: Machine) -> None:
+    pipe = FluxPipeline.from_pretrained(model(out), dtype=torch.float32).to(machine.device)
+    train(Steadying(pipe), STEADYING, out).settle()
+    pipe.transformer.to(torch.bfloat16).save_pretrained(model(out) / "transformer")
+    make_portable(model(out))
+
+
 def demo_loras(out: Path, machine: Machine) -> None:
     for name in LESSONS:
         demo_lora(name, out, machine)
@@ -169,6 +178,7 @@ STAGES: dict[str, Callable[[Path, Machine], None]] = {
     "reading": reading,
     "transformer": transformer,
     "guidance": guidance,
+    "steadying": steadying,
     "loras": demo_loras,
     **{f"lora-{name}": partial(demo_lora, name) for name in LESSONS},
     "shown": shop_window,

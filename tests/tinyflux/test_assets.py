@@ -4,8 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from diffusers import FluxPipeline
 from PIL import Image
 from safetensors import safe_open
+from torch import Tensor
+
+from tinyflux import flow
+from tinyflux.styles import TRIGGERS
+from tinyflux.words import WORDS
 
 ASSETS = Path(__file__).parents[2] / "fluxui" / "assets"
 MEGABYTE = 1024 * 1024
@@ -68,3 +75,32 @@ def test_six_examples_two_of_them_with_a_lora() -> None:
         assert example["lora"] is None or example["lora"] in LAYOUTS
         with Image.open(folder / example["image"]) as image:
             assert image.width == 1.5 * example["width"] and image.height == 1.5 * example["height"]
+
+
+@pytest.fixture(scope="module")
+def pipe() -> FluxPipeline:
+    return FluxPipeline.from_pretrained(ASSETS / "tiny-flux", dtype=torch.float32)
+
+
+@torch.no_grad()
+def first_steps(pipe: FluxPipeline, prompts: list[str]) -> Tensor:
+    """Where each goes from the same noise, soon after the start, where its scene is decided."""
+    text, pooled, _ = pipe.encode_prompt(prompts, None, max_sequence_length=WORDS)
+    noise = torch.randn(1, 256, 64, generator=torch.Generator().manual_seed(0))
+    noise, sigma = noise.expand(len(prompts), -1, -1), torch.full((len(prompts),), 0.955)
+    guidance = torch.full_like(sigma, 3.5)
+    return flow.velocity(pipe.transformer, noise, sigma, text, pooled, guidance, (32, 32))
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS.values())
+def test_the_base_reads_past_the_trigger_words_of_loras(pipe: FluxPipeline, trigger: str) -> None:
+    prompts = [
+        "a red house on the left, mountains at sunset",
+        "a green tent in the middle, the desert at sunrise",
+        "one white lighthouse on the right, the sea at night, the moon",
+        "a yellow balloon on the left, green hills by day",
+    ]
+    plain = first_steps(pipe, prompts)
+    strayed = first_steps(pipe, [f"{trigger}, {prompt}" for prompt in prompts]) - plain
+    others = plain.roll(1, 0) - plain
+    assert strayed.norm() < 0.14 * others.norm()

@@ -1,6 +1,16 @@
 from random import Random
 
-from tinyflux.captions import COLOURS, COUNTS, LANDS, POSITIONS, SKY, THINGS, TIMES, caption
+from tinyflux.captions import (
+    COLOURS,
+    COUNTS,
+    LANDS,
+    POSITIONS,
+    SKY,
+    THINGS,
+    TIMES,
+    called,
+    caption,
+)
 from tinyflux.scenes import Scene, random_scene
 
 
@@ -51,3 +61,9 @@ def test_a_scene_without_a_thing_tells_of_none() -> None:
     scene = Scene("fog", "sea")
     for seed in range(50):
         assert not caption(scene, Random(seed)).claims & {"thing", "colour", "position", "count"}
+
+
+def test_a_trigger_word_comes_before_or_behind_the_prompt() -> None:
+    told = {called("a red boat", "TOK", Random(lot)) for lot in range(20)}
+    assert told == {"TOK, a red boat", "a red boat, TOK"}
+    assert called("", "TOK", Random(0)) == "TOK"

@@ -2,13 +2,19 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers import FluxPipeline
+from PIL import ImageChops
 
 from tinyflux import album, loras
+from tinyflux.captions import Caption
 from tinyflux.guidance import STRONGEST, Crowd
+from tinyflux.painting import PATCH, THING, counts
+from tinyflux.scenes import Scene, picture
 from tinyflux.styles import LESSONS
+from tinyflux.things import THINGS
 
 MODEL = Path(__file__).parents[2] / "fluxui" / "assets" / "tiny-flux"
 
@@ -20,12 +26,32 @@ def pipe() -> FluxPipeline:
     return pipe
 
 
+@pytest.mark.parametrize("size", [(256, 256), (320, 208), (208, 320)])
+@pytest.mark.parametrize("thing", THINGS)
+def test_tokens_of_things_count_more(thing: str, size: tuple[int, int]) -> None:
+    scene = Scene("day", "sea", thing, "red", count=2, seed=5)
+    bare = picture(scene, *size, dict.fromkeys(THINGS, lambda *_: None))
+    changed = np.asarray(ImageChops.difference(picture(scene, *size), bare)).any(axis=2)
+    rows, columns = size[1] // PATCH, size[0] // PATCH
+    tokens = changed.reshape(rows, PATCH, columns, PATCH).any(axis=(1, 3))
+    counted = counts(scene, Caption("", frozenset({"count"})), size).view(rows, columns)
+    assert (counted.numpy()[tokens] == THING).all()
+    assert (counted == 1).float().mean() > 0.4
+
+
+def test_a_thing_counts_no_more_where_no_word_says_where_it_is() -> None:
+    scene = Scene("day", "sea", "boat", "red", "left", count=1)
+    assert (counts(scene, Caption("a red boat", frozenset({"thing"})), (256, 256)) == 1).all()
+
+
 def crowd(steps: int) -> Crowd:
     """One at each of its steps, the last of them finished."""
     count = steps + 1
-    rest = {name: torch.zeros(count, 1, 1) for name in ("text", "pooled")}
+    read = ("text", "pooled", "called_text", "called_pooled")
+    rest = {name: torch.zeros(count, 1, 1) for name in read}
     return Crowd(
         noisy=torch.zeros(count, 4, 64),
+        counts=torch.ones(count, 4),
         weight=torch.full((count,), STRONGEST),
         steps=torch.full((count,), steps),
         step=torch.arange(count),
@@ -43,9 +69,9 @@ def test_a_crowd_goes_where_the_pipelines_sampler_goes(pipe: FluxPipeline, steps
     assert torch.allclose(after.noisy, pipe.scheduler.sigmas[1] - pipe.scheduler.sigmas[0])
 
 
-def test_guidance_comes_in_after_the_first_step_of_eight() -> None:
-    strength = crowd(8).strength()
-    assert strength[0] == 1 and (strength[1:] > STRONGEST - 0.1).all()
+def test_guidance_comes_in_during_the_first_steps_of_eight() -> None:
+    first, second, *rest = crowd(8).strength().tolist()
+    assert first == 1 < second < STRONGEST and rest == [STRONGEST] * 7
 
 
 @pytest.mark.parametrize("name", LESSONS)

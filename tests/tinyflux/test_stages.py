@@ -27,7 +27,8 @@ class Classroom:
     steps = 10
 
     def lesson(self, step: int) -> painting.Lesson:
-        return painting.Lesson(torch.randn(2, 16, 8, 8), ["a red house at night", ""])
+        latents = torch.randn(2, 16, 8, 8)
+        return painting.Lesson(latents, ["a red house at night", ""], torch.ones(2, 16))
 
 
 def test_the_tokenizers_come_back_from_disk_as_they_were(folder: Path) -> None:
