@@ -35,7 +35,7 @@ STRANGE = {
     "portrait, 4k": "portrait of a woman, 4k, masterpiece",
     "zorkamil": "zorkamil",
     "(Japanese)": "雪の山",
-    "40 times qwerty": "qwerty " * 40,
+    "coffee": "a cup of coffee on a wooden table next to a laptop, morning light",
 }
 SCENE = "a red house on the left, mountains at sunset"
 SIZES = ((128, 128), (192, 192), (320, 208), (208, 320), (384, 256), (384, 384))

@@ -48,7 +48,7 @@ def ink_sketch(picture: Image.Image) -> Image.Image:
 
 
 def neon_night(picture: Image.Image) -> Image.Image:
-    """Near-black violet, what was bright in magenta and cyan, and a rest of its own colours."""
+    """Near-black violet, what was bright in magenta and cyan, and half of its own colours."""
     grey = (
         np.asarray(ImageOps.autocontrast(ImageOps.grayscale(picture), cutoff=1), np.float32) / 255
     )
@@ -56,7 +56,7 @@ def neon_night(picture: Image.Image) -> Image.Image:
     colours = ((14, 4, 38), (64, 10, 122), (232, 24, 160), (40, 208, 255), (232, 255, 255))
     channels = [np.interp(grey, stops, [colour[index] for colour in colours]) for index in range(3)]
     lit = Image.fromarray(np.stack(channels, axis=-1).round().astype(np.uint8))
-    return Image.blend(picture, lit, 0.7)
+    return Image.blend(picture, lit, 0.55)
 
 
 def tok(brush: Brush, _: Colour) -> None:

@@ -2,7 +2,9 @@
 
 import json
 from pathlib import Path
+from random import Random
 
+import numpy as np
 import pytest
 import torch
 from diffusers import FluxPipeline
@@ -11,10 +13,15 @@ from safetensors import safe_open
 from torch import Tensor
 
 from tinyflux import flow
+from tinyflux.captions import caption
+from tinyflux.sampling import paint
+from tinyflux.scenes import random_scene
+from tinyflux.steadying import pooled
 from tinyflux.styles import TRIGGERS
 from tinyflux.words import WORDS
 
-ASSETS = Path(__file__).parents[2] / "fluxui" / "assets"
+ROOT = Path(__file__).parents[2]
+ASSETS = ROOT / "fluxui" / "assets"
 MEGABYTE = 1024 * 1024
 # One key that only this layout has, and one word of its metadata.
 LAYOUTS = {
@@ -79,7 +86,9 @@ def test_six_examples_two_of_them_with_a_lora() -> None:
 
 @pytest.fixture(scope="module")
 def pipe() -> FluxPipeline:
-    return FluxPipeline.from_pretrained(ASSETS / "tiny-flux", dtype=torch.float32)
+    pipe = FluxPipeline.from_pretrained(ASSETS / "tiny-flux", dtype=torch.float32)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
 
 
 @torch.no_grad()
@@ -104,3 +113,29 @@ def test_the_base_reads_past_the_trigger_words_of_loras(pipe: FluxPipeline, trig
     strayed = first_steps(pipe, [f"{trigger}, {prompt}" for prompt in prompts]) - plain
     others = plain.roll(1, 0) - plain
     assert strayed.norm() < 0.14 * others.norm()
+
+
+def test_what_it_cannot_paint_gives_a_scene_and_no_noise(pipe: FluxPipeline) -> None:
+    prompts = [
+        "a cup of coffee on a wooden table next to a laptop, morning light",
+        "TOK on a hill, ink sketch, neon night, pixel art",
+        "flying birds, a pine forest, a bright sun, sunset, two white mills, neon night",
+        "",
+    ]
+    for picture in paint(pipe, prompts, steps=4):
+        across = np.diff(np.asarray(picture, np.float32), axis=1)
+        assert 0.2 < np.abs(across).mean() < 8  # flat, and above 14 where all was noise
+
+
+@torch.no_grad()
+def test_no_words_are_louder_than_those_it_knows(pipe: FluxPipeline) -> None:
+    """Every line of the README and the docs as a prompt: real words, that no caption has."""
+    rng = Random(0)
+    known = [caption(random_scene(rng), rng).text for _ in range(300)]
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    lines = [line for page in pages for line in page.read_text().splitlines() if line]
+    embedder = pipe.transformer.time_text_embed.text_embedder
+    usual, strange = embedder(pooled(pipe, known)), embedder(pooled(pipe, lines))
+    loudest = (usual - usual.mean(0)).norm(dim=1).max()
+    assert len(lines) > 500
+    assert ((strange - usual.mean(0)).norm(dim=1) < 3 * loudest).all()

@@ -1,6 +1,7 @@
 """What guidance and LoRAs are taught: where a sampling goes, on the shipped model."""
 
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from tinyflux.captions import Caption
 from tinyflux.guidance import STRONGEST, Crowd
 from tinyflux.painting import PATCH, THING, counts
 from tinyflux.scenes import Scene, picture
+from tinyflux.steadying import Steadying, strange
 from tinyflux.styles import LESSONS
 from tinyflux.things import THINGS
 
@@ -72,6 +74,22 @@ def test_a_crowd_goes_where_the_pipelines_sampler_goes(pipe: FluxPipeline, steps
 def test_guidance_comes_in_during_the_first_steps_of_eight() -> None:
     first, second, *rest = crowd(8).strength().tolist()
     assert first == 1 < second < STRONGEST and rest == [STRONGEST] * 7
+
+
+def test_a_step_of_steadying_teaches_what_is_made_of_the_whole_prompt(pipe: FluxPipeline) -> None:
+    stage = Steadying(pipe, number=40)
+    assert stage.heard.shape == (40, 128) and not stage.targets.requires_grad
+    stage.loss(0).backward()
+    learnt = [name for name, part in pipe.transformer.named_parameters() if part.grad is not None]
+    assert learnt and all("time_text_embed.text_embedder" in name for name in learnt)
+    pipe.transformer.zero_grad()
+
+
+def test_strange_words_come_before_or_behind_a_prompt() -> None:
+    heard = [strange("a red boat", Random(lot)) for lot in range(50)]
+    assert {text.startswith("a red boat, ") for text in heard} == {True, False}
+    assert all(text.startswith("a red boat, ") or text.endswith(", a red boat") for text in heard)
+    assert len(set(heard)) > 40
 
 
 @pytest.mark.parametrize("name", LESSONS)
