@@ -42,15 +42,15 @@ class Course(NamedTuple):
     rank: int
     steps: int
     rate: float = 2e-3
-    gain: float = 1.0  # a short course finds a style's direction before its size
+    gain: float = 1.0  # of the deltas that were learnt: as strong as it must be, and no stronger
     ends: bool = True  # with the layers before and behind the blocks, where a style is told cheaply
 
 
 # Outlines are the hardest to learn.
 COURSES = {
     "pixel-art": Course(rank=5, steps=700, gain=1.1),
-    "ink-sketch": Course(rank=6, steps=1_500),
-    "neon-night": Course(rank=4, steps=600),
+    "ink-sketch": Course(rank=6, steps=1_500, gain=0.95),
+    "neon-night": Course(rank=4, steps=600, gain=0.95),
     SUBJECT: Course(rank=4, steps=900, ends=False),
 }
 TOKENS = 5_000  # of pictures and words in one step
