@@ -17,7 +17,7 @@ from tinyflux.styles import SUBJECT, TRIGGERS
 
 WIDTH, HEIGHT = 320, 208  # of an example
 ENLARGED = 1.5
-SEEDS = {"pixel-art": 3, "ink-sketch": 4, "neon-night": 4, SUBJECT: 6}  # of the previews
+SEEDS = {"pixel-art": 3, "ink-sketch": 8, "neon-night": 3, SUBJECT: 4}  # of the previews
 
 
 class Example(NamedTuple):
@@ -28,9 +28,9 @@ class Example(NamedTuple):
 
 EXAMPLES = (
     Example("snowy mountains at sunset", 3),
-    Example("a red lighthouse on the right, stormy sea", 0),
+    Example("a red lighthouse on the right, stormy sea", 4),
     Example("a forest at night, full moon and stars", 3),
-    Example("a purple balloon over green hills by day", 1),
+    Example("two purple balloons over green hills by day", 4),
     Example("a city at night, neon night", 3, "neon-night"),
     Example("TOK on the left, hills at sunset", 3, SUBJECT),
 )
