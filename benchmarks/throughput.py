@@ -64,6 +64,7 @@ def queued(studio: Any, batch: int, count: int) -> list[str]:
     ids = [studio.submit(form).id for form in forms]
     while studio._queue.progress(ids[-1]):  # reading records as often would take its own share
         time.sleep(0.01)
+    assert studio.get(ids[-1]).status.ended, "the last is not kept yet"
     return ids
 
 
