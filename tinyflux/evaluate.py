@@ -23,7 +23,7 @@ from tinyflux.captions import Caption, caption
 from tinyflux.judge import QUESTIONS, Judge
 from tinyflux.sampling import add, paint
 from tinyflux.scenes import Scene, picture
-from tinyflux.styles import KEPT, LESSONS, lesson
+from tinyflux.styles import KEPT, LESSONS, SUBJECT, lesson
 
 UNSEEN = 200
 STYLED = 100
@@ -44,7 +44,11 @@ def told_for(name: str, number: int) -> Prompts:
     """Unseen scenes in the words that call for a LoRA."""
     rng = Random(f"evaluation {name}")
     scenes = album.scene_list(number, album.UNSEEN)
-    return [(scene, loras.prompt(name, scene, rng)) for scene in scenes]
+    prompts = [(scene, loras.prompt(name, scene, rng)) for scene in scenes]
+    if name != SUBJECT:
+        return prompts
+    # A place that is told is the subject's, not that of the thing in whose place it stands.
+    return [(scene, each._replace(claims=each.claims - {"position"})) for scene, each in prompts]
 
 
 def asked(scene: Scene, told_of: Caption) -> Iterator[str]:
