@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, expect
 
 from fluxui.server import App, create_app
 from fluxui.settings import Settings
 from tests.e2e.steps import ask, open_tab, picture_is_there
+from tests.likeness import SAME, difference
 from tests.live import free_port
 
 pytestmark = [
@@ -45,4 +50,21 @@ def test_the_embedded_model_paints(real_app: App, browser: Browser) -> None:
     picture_is_there(page, "#stage .fx-frame img")
     open_tab(page, "System")
     expect(page.locator("#s-device")).to_contain_text("Precision")
+    page.close()
+
+
+def test_an_example_gives_the_picture_that_it_shows(real_app: App, browser: Browser) -> None:
+    """With its LoRA and all its settings."""
+    page = browser.new_page()
+    page.goto(real_app.url)
+    last = page.locator("#stage [data-act=example]").last
+    source = str(last.locator("img").get_attribute("src"))
+    shown = Image.open(io.BytesIO(base64.b64decode(source.partition("base64,")[2])))
+    last.click()
+    expect(page.locator("#lora-1")).to_be_visible()
+    page.locator("#go").click()
+    expect(page.locator("#status [data-status=completed]")).to_be_visible(timeout=120_000)
+    [card] = real_app.studio.pictures.gallery().cards
+    painted = Image.open(io.BytesIO(page.request.get(urljoin(real_app.url, card.url)).body()))
+    assert difference(painted, shown) < SAME
     page.close()

@@ -1,6 +1,7 @@
 """What is shipped: small enough, complete, and each LoRA in the layout it stands for."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -12,11 +13,12 @@ from PIL import Image
 from safetensors import safe_open
 from torch import Tensor
 
+from tests.likeness import SAME, difference
 from tinyflux import flow
 from tinyflux.captions import caption
 from tinyflux.sampling import paint
 from tinyflux.scenes import random_scene
-from tinyflux.steadying import pooled
+from tinyflux.steadying import climbed, pooled
 from tinyflux.styles import TRIGGERS
 from tinyflux.words import WORDS
 
@@ -120,24 +122,61 @@ def test_what_it_cannot_paint_gives_a_scene_and_no_noise(pipe: FluxPipeline) -> 
         "a cup of coffee on a wooden table next to a laptop, morning light",
         "TOK on a hill, ink sketch, neon night, pixel art",
         "flying birds, a pine forest, a bright sun, sunset, two white mills, neon night",
+        "against diffusers' own call on the same weights, 20 pictures of 256×256 and 8 steps each"
+        " in turn, torch with one thread.",
         "",
     ]
     for picture in paint(pipe, prompts, steps=4):
-        across = np.diff(np.asarray(picture, np.float32), axis=1)
-        assert 0.2 < np.abs(across).mean() < 8  # flat, and above 14 where all was noise
+        across = np.abs(np.diff(np.asarray(picture, np.float32), axis=1)).mean(axis=2)
+        # Something is there, and between most pixels there is nothing: 2 where it gave specks.
+        assert across.mean() > 0.2 and np.median(across) < 1.2
+
+
+def test_examples_show_what_the_model_paints(pipe: FluxPipeline) -> None:
+    folder = ASSETS / "examples"
+    for example in json.loads((folder / "examples.json").read_text()):
+        if example["lora"]:  # tests/e2e/test_real.py
+            continue
+        size = example["width"], example["height"]
+        [painted] = paint(pipe, [example["prompt"]], seed=example["seed"], size=size)
+        with Image.open(folder / example["image"]) as shown:
+            assert difference(painted, shown) < SAME, example["prompt"]
+
+
+@pytest.fixture(scope="module")
+def loudness(pipe: FluxPipeline) -> Callable[[Tensor], Tensor]:
+    """Of prompts' vectors: how far what is made of them is from what is made of captions, in
+    units of the loudest caption."""
+    rng = Random(0)
+    known = [caption(random_scene(rng), rng).text for _ in range(2_000)]
+    embedder = pipe.transformer.time_text_embed.text_embedder.requires_grad_(False)
+    with torch.no_grad():
+        usual = embedder(pooled(pipe, known))
+    middle = usual.mean(0)
+    loudest = (usual - middle).norm(dim=1).max()
+    return lambda vectors: (embedder(vectors) - middle).norm(dim=1) / loudest
 
 
 @torch.no_grad()
-def test_hardly_any_words_are_louder_than_those_it_knows(pipe: FluxPipeline) -> None:
-    """Every line of the README and the docs as a prompt: of its words, numbers and signs few are
-    in any caption. Before the transformer was steadied one in ten was ten times too loud."""
-    rng = Random(0)
-    known = [caption(random_scene(rng), rng).text for _ in range(300)]
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
-    lines = [line for page in pages for line in page.read_text().splitlines() if line]
-    embedder = pipe.transformer.time_text_embed.text_embedder
-    usual, strange = embedder(pooled(pipe, known)), embedder(pooled(pipe, lines))
-    loudest = (usual - usual.mean(0)).norm(dim=1).max()
-    assert len(lines) > 500
-    louder = (strange - usual.mean(0)).norm(dim=1) / loudest
-    assert (louder > 3).float().mean() < 0.005 and louder.max() < 6
+def test_no_words_are_much_louder_than_those_it_knows(
+    pipe: FluxPipeline, loudness: Callable[[Tensor], Tensor]
+) -> None:
+    """Every line of the README, the docs and the code of fluxui as a prompt: of its words, numbers
+    and signs few are in any caption. Before the transformer was steadied one in ten was ten times
+    too loud."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "fluxui").rglob("*.py")]
+    lines = {line for page in pages for line in page.read_text().splitlines() if line.strip()}
+    assert len(lines) > 5_000
+    assert loudness(pooled(pipe, sorted(lines))).max() < 1.5
+
+
+def test_no_prompt_can_be_much_louder_than_those_it_knows(
+    pipe: FluxPipeline, loudness: Callable[[Tensor], Tensor]
+) -> None:
+    """Whatever CLIP reads, its last norm puts it onto one stretched sphere. The loudest places
+    that can be found there were 160 times as loud as any caption."""
+    norm = pipe.text_encoder.final_layer_norm.requires_grad_(False)
+    places = torch.randn(256, 128, generator=torch.Generator().manual_seed(0))
+    for stride in (0.3, 0.1, 0.03):
+        places = climbed(lambda each: loudness(norm(each)), places, 60, stride)
+    assert 1 < loudness(norm(places)).max() < 4

@@ -14,7 +14,7 @@ from tinyflux.captions import Caption
 from tinyflux.guidance import STRONGEST, Crowd
 from tinyflux.painting import PATCH, THING, counts
 from tinyflux.scenes import Scene, picture
-from tinyflux.steadying import Steadying, strange
+from tinyflux.steadying import Steadying, climbed, strange
 from tinyflux.styles import LESSONS
 from tinyflux.things import THINGS
 
@@ -83,6 +83,25 @@ def test_a_step_of_steadying_teaches_what_is_made_of_the_whole_prompt(pipe: Flux
     learnt = [name for name, part in pipe.transformer.named_parameters() if part.grad is not None]
     assert learnt and all("time_text_embed.text_embedder" in name for name in learnt)
     pipe.transformer.zero_grad()
+
+
+def test_louder_places_are_looked_for_on_the_sphere_alone() -> None:
+    places = torch.randn(8, 128, generator=torch.Generator().manual_seed(0))
+    heights = torch.linspace(-1, 1, 128)
+    found = climbed(lambda each: each @ heights, places, steps=20, stride=0.3)
+    assert torch.allclose(found.norm(dim=1), torch.full((8,), 128**0.5), rtol=1e-3)
+    highest = 128**0.5 * heights.norm()
+    assert (places @ heights < 0.5 * highest).all() and (found @ heights > 0.95 * highest).all()
+
+
+def test_what_is_too_loud_anywhere_costs(pipe: FluxPipeline) -> None:
+    """No prompt that is asked has to be too loud itself for that."""
+    stage = Steadying(pipe, number=40)
+    torch.manual_seed(0)
+    quiet = stage.loss(0).item()
+    stage.loudest = stage.loudest / 10
+    torch.manual_seed(0)
+    assert stage.loss(0).item() > quiet + 1
 
 
 def test_strange_words_come_before_or_behind_a_prompt() -> None:
