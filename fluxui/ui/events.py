@@ -41,6 +41,10 @@ WATCHING: dict[str, Any] = {
     "api_visibility": "private",
 }
 
+# The same after an act, also while the browser follows what was there before the act: that ends by
+# itself, and by default Gradio would skip this one.
+FOLLOWING: dict[str, Any] = WATCHING | {"trigger_mode": "multiple"}
+
 
 def answered(event: Any, line: str) -> Any:
     """After `event`: the next click of a line is sent (`html.clicks`)."""

@@ -23,7 +23,7 @@ from fluxui.ui import html, stage
 from fluxui.ui.acts import Acts
 from fluxui.ui.as_code import LANGUAGES
 from fluxui.ui.desk import Desk
-from fluxui.ui.events import QUIET, WATCHING, Changes
+from fluxui.ui.events import FOLLOWING, QUIET, Changes
 from fluxui.ui.examples import examples
 from fluxui.ui.form import LABEL, Form, eta, eta_line
 from fluxui.ui.frame import Frame
@@ -140,7 +140,7 @@ class Generate:
 
     def then_watch(self, event: Any) -> None:
         """After `event`: follow what the stage shows, then say what the next one will take."""
-        watched = event.then(self.watch, self.desk, self.live, **WATCHING)
+        watched = event.then(self.watch, self.desk, self.live, **FOLLOWING)
         watched.then(self.settle, self.form.inputs, [self.eta, self.frame.head], **QUIET)
 
     # Handlers

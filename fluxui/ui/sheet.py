@@ -19,7 +19,7 @@ from fluxui.studio import Studio
 from fluxui.ui import html
 from fluxui.ui.cells import CardOf
 from fluxui.ui.desk import Desk, GridDesk
-from fluxui.ui.events import WATCHING, Changes
+from fluxui.ui.events import FOLLOWING, Changes
 
 Draw = Callable[[Desk, GridMoment, CardOf], str]
 
@@ -35,7 +35,7 @@ class Sheet:
 
     def then_watch(self, event: Any, desk: gr.State) -> Any:
         """After `event`: follow what is shown, to its end."""
-        return event.then(self.watch, desk, self.html, **WATCHING)
+        return event.then(self.watch, desk, self.html, **FOLLOWING)
 
     def put(self, desk: Desk, grid: Grid | None) -> Changes:
         """Show this one, or none."""

@@ -90,3 +90,27 @@ def test_loras_are_compared_and_the_grid_is_there_again(open_page: OpenPage, app
     expect(page.get_by_label("Prompts, one a line")).to_have_value("a harbour\na wood at night")
     page.locator("#l-grid .fx-thumb").first.click()
     picture_is_there(page, "#stage .fx-frame img")
+
+
+def test_a_cell_tried_again_while_the_strip_is_followed_is_followed_too(
+    open_page: OpenPage, app: App
+) -> None:
+    """The browser still waits for the last word of the watch before."""
+    page = open_page("?tab=loras")
+    page.locator("[data-act=lora][data-id=dot-art]").click()
+    pipeline_of(app).step_seconds = 0.2
+    page.get_by_label("Weights", exact=True).fill("0 0.5")
+    page.locator("#l-paint").click()
+    act(page, "#l-strip", "stop")
+    page.evaluate(
+        """() => new Promise(done => {
+            const look = () => {
+                const cells = document.querySelectorAll('#l-strip [data-act=again]')
+                if (cells.length < 2) return requestAnimationFrame(look)
+                cells[1].click()
+                done()
+            }
+            look()
+        })"""
+    )
+    expect(page.locator("#l-strip .fx-thumb")).to_have_count(1)
