@@ -53,14 +53,16 @@ def test_the_embedded_model_paints(real_app: App, browser: Browser) -> None:
     page.close()
 
 
-def test_an_example_gives_the_picture_that_it_shows(real_app: App, browser: Browser) -> None:
-    """With its LoRA and all its settings."""
+@pytest.mark.parametrize("index", [4, 5])
+def test_an_example_with_a_lora_gives_the_picture_that_it_shows(
+    real_app: App, browser: Browser, index: int
+) -> None:
     page = browser.new_page()
     page.goto(real_app.url)
-    last = page.locator("#stage [data-act=example]").last
-    source = str(last.locator("img").get_attribute("src"))
+    example = page.locator("#stage [data-act=example]").nth(index)
+    source = str(example.locator("img").get_attribute("src"))
     shown = Image.open(io.BytesIO(base64.b64decode(source.partition("base64,")[2])))
-    last.click()
+    example.click()
     expect(page.locator("#lora-1")).to_be_visible()
     page.locator("#go").click()
     expect(page.locator("#status [data-status=completed]")).to_be_visible(timeout=120_000)
