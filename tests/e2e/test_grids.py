@@ -102,15 +102,11 @@ def test_a_cell_tried_again_while_the_strip_is_followed_is_followed_too(
     page.get_by_label("Weights", exact=True).fill("0 0.5")
     page.locator("#l-paint").click()
     act(page, "#l-strip", "stop")
-    page.evaluate(
-        """() => new Promise(done => {
-            const look = () => {
-                const cells = document.querySelectorAll('#l-strip [data-act=again]')
-                if (cells.length < 2) return requestAnimationFrame(look)
-                cells[1].click()
-                done()
-            }
-            look()
-        })"""
+    page.wait_for_function(
+        """() => {
+            const cells = document.querySelectorAll('#l-strip [data-act=again]')
+            if (cells.length === 2) cells[1].click()
+            return cells.length === 2
+        }"""
     )
     expect(page.locator("#l-strip .fx-thumb")).to_have_count(1)

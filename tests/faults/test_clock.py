@@ -17,8 +17,8 @@ from fluxui.storage import folder_of
 from tests.faults.killing import Nursery, Promises
 
 JUMPS = ("+1d", "-1d", "+0", "-1d", "+1d")
-SECONDS = 0.25  # between two jumps; in each life so many more, since the machine may be slow
-LIVES, ENOUGH = 12, 40  # two, and more where it is
+SECONDS = 0.25  # between two jumps of the first life; each is longer than the one before
+LIVES, ENOUGH = 12, 40  # two, and more where the machine is slow
 
 
 @pytest.fixture
