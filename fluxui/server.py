@@ -20,6 +20,7 @@ from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.request import getproxies_environment
 
 from fluxui.api import build_api
 from fluxui.errors import ConfigurationError, Forbidden, PortTaken
@@ -66,6 +67,7 @@ class App:
         check_port(self.settings.host, self.settings.port)
         if self.settings.mcp and not find_spec("mcp"):
             raise ConfigurationError("FLUXUI_MCP needs one more package.", MCP_HINT)
+        _go_round_proxies(self.settings.host)
         try:
             self.demo.launch(**self._hosting(), **LAUNCH)
         except OSError as error:
@@ -125,6 +127,9 @@ class App:
             "root_path": settings.root_path,
             "share": settings.share and not settings.in_space,
             "prevent_thread_lock": True,
+            # Gradio asks whether the server answers, which it may do slowly. Then it asks for the
+            # page too, and takes more than three seconds for a machine without a localhost.
+            "_frontend": False,
             "quiet": True,
             "max_threads": MAX_THREADS,
             "max_file_size": settings.max_upload_mib * 2**20,
@@ -209,6 +214,13 @@ def check_port(host: str, port: int) -> None:
 
 def port_taken(port: int) -> PortTaken:
     return PortTaken(f"Port {port} is taken by another program.")
+
+
+def _go_round_proxies(host: str) -> None:
+    """Gradio asks its own server whether it answers, and a proxy of the environment can't."""
+    if proxies := getproxies_environment():
+        around = (proxies.get("no", ""), host, "localhost", "127.0.0.1", "::1")
+        os.environ["no_proxy"] = ",".join(filter(None, around))
 
 
 def _own_temp_folder(data_dir: Path) -> Path:

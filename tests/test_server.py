@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -14,8 +15,10 @@ from typing import Any
 import httpx
 import pytest
 from gradio_client import Client
+from starlette.types import Receive, Scope, Send
 
 from fluxui.errors import ConfigurationError, HistoryLocked, PortTaken
+from fluxui.gate import Gate
 from fluxui.gate.logins import Logins
 from fluxui.server import App, check_port
 from fluxui.settings import Settings
@@ -75,6 +78,30 @@ def test_gradio_keeps_its_copies_in_a_folder_that_goes(settings: Settings) -> No
     assert not app.temp.exists()
     with serving(settings):
         assert not left_behind.exists()
+
+
+def test_a_busy_machine_may_take_its_time_for_the_first_page(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = Gate.__call__
+
+    async def slowly(gate: Gate, scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(4 if scope.get("path") == "/" else 0)
+        await answer(gate, scope, receive, send)
+
+    monkeypatch.setattr(Gate, "__call__", slowly)
+    with serving(settings) as app:
+        assert "fluxui" in httpx.get(app.url, timeout=20).text
+
+
+def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("no_proxy", "intranet.test")
+    with serving(settings) as app:
+        assert "fluxui" in httpx.get(app.url).text
+        assert os.environ["no_proxy"].startswith("intranet.test,")
 
 
 def test_close_frees_the_port_and_the_history(settings: Settings) -> None:

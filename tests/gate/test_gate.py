@@ -86,10 +86,11 @@ def test_wrong_tries_are_slow_together(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         one.get("/", headers=basic(f"ann:{number}"))
     assert time.monotonic() - began >= 0.3
+    monkeypatch.setattr("fluxui.gate.WRONG_SECONDS", 30)
     began = time.monotonic()
     assert one.get("/", headers=basic("ann:s3cret:with-colon")).status_code == 200
     assert one.get("/").status_code == 401  # asks for the login, no guess
-    assert time.monotonic() - began < 0.1
+    assert time.monotonic() - began < 30
 
 
 def test_what_the_launch_calls_is_open() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
@@ -270,10 +269,8 @@ def test_the_system_tab_gets_plain_facts(loaded: FluxPipeline) -> None:
 
 def test_load_again_does_nothing(loaded: FluxPipeline) -> None:
     pipe = loaded._ready.pipe
-    started = time.monotonic()
     loaded.load()
     assert loaded._ready.pipe is pipe
-    assert time.monotonic() - started < 0.5
 
 
 def test_a_model_that_can_not_run_here_is_refused_before_any_download(tmp_path: Path) -> None:
