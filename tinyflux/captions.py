@@ -110,6 +110,7 @@ POSITIONS = {
     "centre": ("in the middle", "in the centre", "in the center", "centered"),
     "right": ("on the right", "to the right", "at the right", "on the right side"),
 }
+UNTOLD = 0.6  # of things in the middle are not said to be there
 COUNTS = {2: ("two", "2", "a pair of"), 3: ("three", "3")}
 SKY = {
     "sun": ("the sun", "a bright sun", "the sun in the sky"),
@@ -209,10 +210,17 @@ def _thing(scene: Scene, kept: set[str], rng: Random) -> str:
         return f"{rng.choice(COUNTS[scene.count])} {colour}{_plural(name)}"
     article = "an" if (colour or name)[0] in "aeiou" else "a"
     text = f"{rng.choice((article, article, 'one'))} {colour}{name}"
-    if scene.position and rng.random() < 0.8:
-        kept |= {"position"}
-        text += " " + rng.choice(POSITIONS[scene.position])
-    return text
+    told = place(scene.position, rng) if scene.position else ""
+    kept |= {"position"} if told else set()
+    return f"{text} {told}".rstrip()
+
+
+def place(position: str, rng: Random) -> str:
+    """Words for where a thing stands. One of which no word tells that is in the middle: could it
+    be anywhere, a few steps would paint a part of it at each place, or all of it at two."""
+    if position == "centre" and rng.random() < UNTOLD:
+        return ""
+    return rng.choice(POSITIONS[position])
 
 
 def _plural(name: str) -> str:

@@ -40,6 +40,17 @@ def told(number: int) -> Prompts:
     return [(scene, caption(scene, rng, dropout=0.1)) for scene in scenes]
 
 
+def placeless(number: int) -> Prompts:
+    """Unseen scenes with one thing, in words that do not say where it is: it is in the middle."""
+    rng = Random("evaluation without places")
+    found: Prompts = []
+    for scene in album.scene_list(16 * number, album.UNSEEN):
+        told_of = caption(scene, rng, dropout=0.1)
+        if scene.count == 1 and "thing" in told_of.claims and "position" not in told_of.claims:
+            found.append((scene, told_of._replace(claims=told_of.claims | {"position"})))
+    return found[:number]
+
+
 def told_for(name: str, number: int) -> Prompts:
     """Unseen scenes in the words that call for a LoRA."""
     rng = Random(f"evaluation {name}")
@@ -153,6 +164,9 @@ def tables(out: Path) -> Iterator[str]:
     for steps in (4, 20):
         painted = paint(pipe, [told_of.text for _, told_of in prompts], steps=steps)
         rows[f"{steps} steps"] = score(judge, painted, prompts)
+    prompts = placeless(STYLED)
+    painted = paint(pipe, [told_of.text for _, told_of in prompts])
+    rows["no place told"] = score(judge, painted, prompts)
     yield table("followed, %", rows)
     adapters = out / "adapters"
     yield table(

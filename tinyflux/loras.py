@@ -50,7 +50,7 @@ class Course(NamedTuple):
 COURSES = {
     "pixel-art": Course(rank=5, steps=700, gain=1.1),
     "ink-sketch": Course(rank=6, steps=1_500, gain=0.95),
-    "neon-night": Course(rank=4, steps=600, gain=0.95),
+    "neon-night": Course(rank=4, steps=600),
     SUBJECT: Course(rank=4, steps=900, ends=False),
 }
 TOKENS = 5_000  # of pictures and words in one step
@@ -91,17 +91,23 @@ def targets(name: str) -> str:
 def prompt(name: str, scene: Scene, rng: Random) -> captions.Caption:
     """The scene's caption with the trigger word in it, or for the subject, in its thing's place."""
     if name != SUBJECT:
-        told = captions.caption(scene, rng, noise=0.1)
+        told = _whole(scene, rng)
         trigger = TRIGGERS[name]
     else:
-        place = rng.choice(
-            ("", rng.choice(captions.POSITIONS[subject(scene, Random(scene.seed)).position or ""]))
-        )
+        place = captions.place(subject(scene, Random(scene.seed)).position or "", rng)
         rest = replace(scene, thing=None, colour=None, position=None, count=0)
         told = captions.caption(rest, rng, noise=0.0)
-        told = told._replace(claims=told.claims | ({"position"} if place else set()))
+        told = told._replace(claims=told.claims | {"position"})
         trigger = f"{TRIGGERS[name]} {place}".strip()
     return captions.Caption(captions.called(told.text, trigger, rng), told.claims)
+
+
+def _whole(scene: Scene, rng: Random) -> captions.Caption:
+    """A caption that leaves no thing out: else it would be learnt as a part of the style."""
+    while True:
+        told = captions.caption(scene, rng, noise=0.1)
+        if not scene.thing or "thing" in told.claims:
+            return told
 
 
 class Lessons:

@@ -100,13 +100,13 @@ class Lesson(NamedTuple):
 
 
 def counts(scene: Scene, told: Caption, size: tuple[int, int]) -> Tensor:
-    """How much each token counts: more where a thing stands, if the words tell where that is.
+    """How much each token counts: more where a thing stands, if the words tell of one.
 
     If they do not, it must not: things would be learnt to stand wherever they might.
     """
     columns, rows = size[0] // PATCH, size[1] // PATCH
     counted = torch.ones(rows, columns)
-    if told.claims & {"position", "count"}:
+    if told.claims & {"thing", "position"}:
         unit = min(columns, rows)  # tokens along the shorter side
         for x, foot, reach in spots(scene, *size):
             top, bottom = (foot - HIGH * reach) * unit, (foot + LOW * reach) * unit

@@ -31,7 +31,7 @@ EXAMPLES = (
     Example("a red lighthouse on the right, stormy sea", 4),
     Example("a forest at night, full moon and stars", 3),
     Example("a yellow balloon on the left, green hills by day", 2),
-    Example("a city at night, neon night", 3, "neon-night"),
+    Example("a city at night, neon night", 4, "neon-night"),
     Example("TOK on the left, hills at sunset", 2, SUBJECT),
 )
 

@@ -144,8 +144,8 @@ def _tiny() -> BaseModel:
                 ("t5", "text_encoder_2"),
             )
         },
-        paints="It paints flat landscapes at any hour, with houses, boats, tents and the like: "
-        "best when told where they stand.",
+        paints="It paints flat landscapes at any hour, with houses, boats, tents and the like: in "
+        "the middle, or where you say, as in “on the left”.",
     )
 
 

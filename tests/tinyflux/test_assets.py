@@ -117,6 +117,20 @@ def test_the_base_reads_past_the_trigger_words_of_loras(pipe: FluxPipeline, trig
     assert strayed.norm() < 0.14 * others.norm()
 
 
+@pytest.mark.parametrize(
+    "thing", ["a red house", "a purple balloon", "an orange tent", "a pink boat"]
+)
+def test_a_thing_without_a_place_stands_in_the_middle_and_there_alone(
+    pipe: FluxPipeline, thing: str
+) -> None:
+    """Nothing else there is so much redder than green."""
+    for picture in paint(pipe, [f"{thing}, green hills by day"] * 6):
+        red, green, _ = np.asarray(picture, np.float32).transpose(2, 0, 1)
+        across = (red - green > 45).sum(axis=0)
+        assert across.sum() > 200
+        assert across[70:186].sum() > 0.95 * across.sum()
+
+
 def test_what_it_cannot_paint_gives_a_scene_and_no_noise(pipe: FluxPipeline) -> None:
     prompts = [
         "a cup of coffee on a wooden table next to a laptop, morning light",

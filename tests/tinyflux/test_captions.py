@@ -52,6 +52,14 @@ def test_details_are_left_out_and_the_wording_varies() -> None:
     assert any("time" not in each.claims for each in told)
 
 
+def test_what_no_word_tells_a_place_is_in_the_middle() -> None:
+    for position in POSITIONS:
+        scene = Scene("day", "lake", "boat", "blue", position, 1)
+        told = [caption(scene, Random(seed), dropout=0.0).claims for seed in range(200)]
+        without = sum("position" not in claims for claims in told)
+        assert 100 < without < 140 if position == "centre" else without == 0
+
+
 def test_the_same_lot_tells_the_same_words() -> None:
     scene = random_scene(Random(8))
     assert caption(scene, Random(3)) == caption(scene, Random(3))

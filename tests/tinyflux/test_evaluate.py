@@ -3,11 +3,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tinyflux.captions import Caption
-from tinyflux.evaluate import asked, score, table, told, told_for, write_card
+from tinyflux.captions import POSITIONS, Caption
+from tinyflux.evaluate import asked, placeless, score, table, told, told_for, write_card
 from tinyflux.scenes import Scene
 from tinyflux.sheet import COLUMNS, Strip, sheet
-from tinyflux.styles import TRIGGERS
+from tinyflux.styles import STYLES, TRIGGERS
 
 
 class Oracle:
@@ -47,6 +47,20 @@ def test_a_prompt_for_a_lora_has_its_trigger_word_once(name: str) -> None:
     prompts = told_for(name, 20)
     assert all(told_of.text.count(TRIGGERS[name]) == 1 for _, told_of in prompts)
     assert any("time" in told_of.claims for _, told_of in prompts)
+
+
+@pytest.mark.parametrize("name", STYLES)
+def test_no_style_is_taught_with_a_thing_that_no_word_tells(name: str) -> None:
+    for scene, told_of in told_for(name, 60):
+        assert ("thing" in told_of.claims) == bool(scene.thing)
+
+
+def test_what_no_word_tells_a_place_is_looked_for_in_the_middle() -> None:
+    prompts = placeless(20)
+    assert len(prompts) == 20
+    for scene, told_of in prompts:
+        assert scene.position == "centre" and {"thing", "position"} <= told_of.claims
+        assert not [words for words in sum(POSITIONS.values(), ()) if words in told_of.text]
 
 
 def test_where_the_subject_stands_nothing_else_is_asked_for() -> None:
