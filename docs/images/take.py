@@ -113,7 +113,7 @@ def generate(page: Page) -> None:
     page.get_by_label("Add a LoRA").click()
     page.get_by_role("option", name="Neon night", exact=True).click()
     page.locator("#lora-1").wait_for()
-    page.get_by_label("Seed", exact=True).fill("3")
+    page.get_by_label("Seed", exact=True).fill("4")
     page.locator("#num label").nth(3).click()
     page.locator("#go").click()
     page.wait_for_selector("#status [data-status=completed]", timeout=120_000)
