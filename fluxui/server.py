@@ -20,7 +20,6 @@ from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.request import getproxies_environment
 
 from fluxui.api import build_api
 from fluxui.errors import ConfigurationError, Forbidden, PortTaken
@@ -31,7 +30,7 @@ from fluxui.gate.logins import choose_logins
 from fluxui.gate.oauth import choose_accounts
 from fluxui.gate.proxy import ProxyHeaders, choose_trusted
 from fluxui.opening import open_studio
-from fluxui.settings import Settings
+from fluxui.settings import Settings, asked_directly
 from fluxui.studio import Studio
 
 MAX_THREADS = 200  # each tab that watches a generation holds one
@@ -67,7 +66,9 @@ class App:
         check_port(self.settings.host, self.settings.port)
         if self.settings.mcp and not find_spec("mcp"):
             raise ConfigurationError("FLUXUI_MCP needs one more package.", MCP_HINT)
-        _go_round_proxies(self.settings.host)
+        # Gradio asks its own server whether it answers, and a proxy can't.
+        if direct := asked_directly(self.settings.host):
+            os.environ["no_proxy"] = direct
         try:
             self.demo.launch(**self._hosting(), **LAUNCH)
         except OSError as error:
@@ -214,13 +215,6 @@ def check_port(host: str, port: int) -> None:
 
 def port_taken(port: int) -> PortTaken:
     return PortTaken(f"Port {port} is taken by another program.")
-
-
-def _go_round_proxies(host: str) -> None:
-    """Gradio asks its own server whether it answers, and a proxy of the environment can't."""
-    if proxies := getproxies_environment():
-        around = (proxies.get("no", ""), host, "localhost", "127.0.0.1", "::1")
-        os.environ["no_proxy"] = ",".join(filter(None, around))
 
 
 def _own_temp_folder(data_dir: Path) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
+from urllib.request import getproxies_environment
 
 from platformdirs import user_data_path
 from pydantic import AliasChoices, Field, SecretStr, field_validator
@@ -122,6 +123,13 @@ def variables() -> dict[str, str]:
         first = alias.choices[0] if isinstance(alias, AliasChoices) else alias
         names[field] = str(first or f"FLUXUI_{field.upper()}")
     return names
+
+
+def asked_directly(host: str) -> str:
+    """Where the environment names a proxy: all that `no_proxy` names, and this machine itself."""
+    proxies = getproxies_environment()
+    direct = dict.fromkeys([*proxies.get("no", "").split(","), host, *sorted(LOOPBACK)])
+    return ",".join(filter(None, direct)) if proxies else ""
 
 
 def default_data_dir(system: str) -> Path:

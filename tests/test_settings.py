@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from fluxui.settings import Settings, default_data_dir
+from fluxui.settings import Settings, asked_directly, default_data_dir
 
 
 @pytest.fixture(autouse=True)
@@ -19,6 +19,17 @@ def test_a_machine_with_nothing_gets_safe_defaults(monkeypatch: pytest.MonkeyPat
     assert (settings.host, settings.port, settings.share) == ("127.0.0.1", 7860, False)
     assert not settings.public and settings.base_model == "auto"
     assert settings.data_dir.is_absolute()
+
+
+def test_behind_a_proxy_this_machine_is_asked_directly(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    assert asked_directly("127.0.0.1") == ""
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.test:3128")
+    assert asked_directly("192.168.0.2") == "192.168.0.2,127.0.0.1,::1,localhost"
+    monkeypatch.setenv("no_proxy", "intranet.test,localhost")
+    assert asked_directly("127.0.0.1") == "intranet.test,localhost,127.0.0.1,::1"
 
 
 def test_environment_env_file_and_flags_win_in_this_order(
