@@ -216,8 +216,8 @@ def _thing(scene: Scene, kept: set[str], rng: Random) -> str:
 
 
 def place(position: str, rng: Random) -> str:
-    """Words for where a thing stands. One of which no word tells that is in the middle: could it
-    be anywhere, a few steps would paint a part of it at each place, or all of it at two."""
+    """Words for where a thing stands. One whose place is not told is in the middle: could it be
+    anywhere, a few steps would paint a part of it at each place, or all of it at two."""
     if position == "centre" and rng.random() < UNTOLD:
         return ""
     return rng.choice(POSITIONS[position])
